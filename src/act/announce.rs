@@ -1,0 +1,159 @@
+//! Tells people, by Events on the Deployment and on the Rollback.
+//!
+//! An Event that cannot be written is logged and dropped: it must never delay a rollback, and the
+//! Rollback itself says the same.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Value, json};
+use sha2::{Digest as _, Sha256};
+
+use super::{Hands, Scene};
+use crate::api::names;
+use crate::api::render::{self, Note, Place};
+use crate::decide::{Announcement, Incident, Workload};
+use crate::port::{Kind, kinds};
+
+/// Enough for every open incident of a large cluster; past it, repeats are possible but harmless,
+/// since the API server knows an Event by its name.
+const ANNOUNCED_MAX: usize = 10_000;
+
+/// The API server's limit for the note of an Event.
+const NOTE_MAX: usize = 1024;
+
+/// Writes the Events that `announcement` asks for, once per wording.
+pub async fn announce(
+    hands: &Hands,
+    scene: &Scene<'_>,
+    announcement: &Announcement,
+    incident: Option<&Incident>,
+) {
+    let rollback = incident.map(|incident| incident.name(scene.workload));
+    let place = rollback.as_deref().map(|rollback| Place {
+        namespace: scene.namespace,
+        deployment: &scene.workload.name,
+        rollback,
+    });
+    let note = render::note(announcement, incident.zip(place.as_ref()));
+    let deployment = reference(kinds::DEPLOYMENTS, scene, &scene.workload.name);
+    match rollback {
+        Some(rollback) => {
+            let rollback = reference(kinds::ROLLBACKS, scene, &rollback);
+            send(hands, scene, &note, (&deployment, Some(&rollback))).await;
+            send(hands, scene, &note, (&rollback, Some(&deployment))).await;
+        }
+        None => send(hands, scene, &note, (&deployment, None)).await,
+    }
+}
+
+/// Tells on the Deployment that the policy it names does not exist or cannot be used: a typing error
+/// must not look like protection.
+pub async fn missing_policy(hands: &Hands, namespace: &str, workload: &Workload, policy: &str) {
+    let revisions = BTreeMap::new();
+    let scene = Scene {
+        namespace,
+        workload,
+        revisions: &revisions,
+        open: None,
+    };
+    let deployment = reference(kinds::DEPLOYMENTS, &scene, &workload.name);
+    let note = render::missing_policy(policy);
+    send(hands, &scene, &note, (&deployment, None)).await;
+}
+
+fn reference(kind: Kind, scene: &Scene<'_>, name: &str) -> Value {
+    let mut reference = json!({
+        "apiVersion": kind.api_version(),
+        "kind": kind.kind,
+        "namespace": scene.namespace,
+        "name": name,
+    });
+    if kind == kinds::DEPLOYMENTS {
+        reference["uid"] = json!(scene.workload.uid);
+    } else if let Some(uid) = scene
+        .open
+        .filter(|open| open.name == name)
+        .map(|open| &open.uid)
+    {
+        reference["uid"] = json!(uid);
+    }
+    reference
+}
+
+async fn send(hands: &Hands, scene: &Scene<'_>, note: &Note, about: (&Value, Option<&Value>)) {
+    let (regarding, related) = about;
+    let name = event_name(scene, note, regarding);
+    if !first_time(hands, &name) {
+        return;
+    }
+    let now = hands.cluster.now();
+    let mut body = json!({
+        "apiVersion": kinds::EVENTS.api_version(),
+        "kind": kinds::EVENTS.kind,
+        "metadata": {"namespace": scene.namespace, "name": name},
+        "eventTime": now.strftime("%Y-%m-%dT%H:%M:%S%.6fZ").to_string(),
+        "type": if note.warning { "Warning" } else { "Normal" },
+        "reason": note.reason,
+        "action": note.action,
+        "note": cut(&note.note),
+        "regarding": regarding,
+        "reportingController": format!("{}/operator", names::GROUP),
+        "reportingInstance": hands.instance,
+    });
+    if let Some(related) = related {
+        body["related"] = related.clone();
+    }
+    match hands.cluster.create(kinds::EVENTS, body).await {
+        // There already: another process of ours said it before it stopped.
+        Ok(_) | Err(crate::port::Error::AlreadyExists) => (),
+        Err(error) => tracing::warn!(%error, reason = note.reason, "an Event could not be written"),
+    }
+}
+
+/// The same words about the same object are the same Event.
+fn event_name(scene: &Scene<'_>, note: &Note, regarding: &Value) -> String {
+    const STEM_MAX: usize = 200;
+    let text = format!(
+        "{}{regarding}{}{}",
+        scene.workload.uid, note.reason, note.note
+    );
+    let digest = Sha256::digest(text.as_bytes());
+    let hex: String = digest
+        .iter()
+        .take(8)
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
+    let stem: String = scene.workload.name.chars().take(STEM_MAX).collect();
+    format!("{stem}.{hex}")
+}
+
+fn first_time(hands: &Hands, name: &str) -> bool {
+    let mut announced = hands
+        .announced
+        .lock()
+        .unwrap_or_else(std::sync::PoisonError::into_inner);
+    if announced.len() >= ANNOUNCED_MAX {
+        announced.clear();
+    }
+    announced.insert(name.to_owned())
+}
+
+fn cut(note: &str) -> &str {
+    let end = (0..=NOTE_MAX.min(note.len()))
+        .rev()
+        .find(|end| note.is_char_boundary(*end));
+    note.get(..end.unwrap_or_default()).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::cut;
+
+    #[test]
+    fn notes_are_cut_between_characters() {
+        assert_eq!(cut("short"), "short");
+        assert_eq!(cut(&"x".repeat(2000)).len(), 1024);
+        assert_eq!(cut(&"ä".repeat(1000)).len(), 1024);
+        assert_eq!(cut(&format!("x{}", "ä".repeat(1000))).len(), 1023);
+    }
+}

@@ -1,0 +1,13 @@
+//! Translates between the custom resources and the pure half.
+//!
+//! [`v1alpha1`] is what goes over the wire, [`parse`] the only way from a spec to a
+//! [`crate::decide::Policy`], [`render`] the way back into a status; [`record`] and [`template`] are
+//! about the objects that memory lives on. Nothing here does I/O.
+
+pub mod crds;
+pub mod names;
+pub mod parse;
+pub mod record;
+pub mod render;
+pub mod template;
+pub mod v1alpha1;

@@ -1,0 +1,140 @@
+//! Reading a `RollbackPolicy`.
+
+use jiff::Timestamp;
+
+use super::field::{Field, Problems, cut};
+use super::trigger::MODES;
+use super::{ParsedPolicy, Targets, duration, selector, trigger};
+use crate::api::v1alpha1::bounds::{
+    APPROVAL_TIMEOUT, DEADLINE, FOR, METRIC_SOURCE, NAME_LENGTH, PROBATION, REQUIRED, TARGETS,
+};
+use crate::decide::{ApprovalTerms, Mode, OnTimeout, Policy, RollbackTerms};
+
+pub(super) fn parsed(object: &Field<'_>, problems: &Problems) -> ParsedPolicy {
+    let metadata = object.child("metadata");
+    let text = |name: &str| {
+        metadata
+            .child(name)
+            .metadata()
+            .unwrap_or_default()
+            .to_owned()
+    };
+    let created = text("creationTimestamp").parse();
+    let spec = object.child("spec");
+    if !spec.given() {
+        spec.wrong("is missing", "{}", problems);
+    }
+    spec.object("{}", problems);
+    let name = text("name");
+    ParsedPolicy {
+        namespace: text("namespace"),
+        uid: text("uid"),
+        generation: metadata.child("generation").number().unwrap_or(0),
+        created: created.unwrap_or(Timestamp::MAX),
+        targets: targets(&spec, problems),
+        metric_source: object_name(&spec.child("metricSource"), problems)
+            .unwrap_or_else(|| METRIC_SOURCE.to_owned()),
+        policy: policy(&spec, name.clone(), problems),
+        name,
+    }
+}
+
+fn policy(spec: &Field<'_>, name: String, problems: &Problems) -> Policy {
+    let approval = spec.child("approval");
+    approval.object("{}", problems);
+    let silence = [
+        ("Escalate", OnTimeout::Escalate),
+        ("RollBack", OnTimeout::RollBack),
+        ("Release", OnTimeout::Release),
+    ];
+    Policy {
+        name,
+        mode: spec.child("mode").one_of(&MODES, Mode::Observe, problems),
+        probation: spec.child("probation").duration(PROBATION, problems),
+        triggers: trigger::parsed(spec, problems),
+        approval: ApprovalTerms {
+            required: approval.child("required").count(REQUIRED, problems),
+            timeout: approval
+                .child("timeout")
+                .duration(APPROVAL_TIMEOUT, problems),
+            on_timeout: approval
+                .child("onTimeout")
+                .one_of(&silence, OnTimeout::Escalate, problems),
+        },
+        pause_rollout: spec.child("pauseRollout").fact(problems),
+        rollback: rollback(&spec.child("rollback"), problems),
+    }
+}
+
+fn rollback(field: &Field<'_>, problems: &Problems) -> RollbackTerms {
+    field.object("{}", problems);
+    let recovery = field.child("recovery");
+    recovery.object("{}", problems);
+    let terms = RollbackTerms {
+        deadline: field.child("deadline").duration(DEADLINE, problems),
+        recovery: recovery.child("for").duration(FOR, problems),
+    };
+    if terms.recovery >= terms.deadline {
+        let deadline = duration::format(terms.deadline);
+        let problem = format!(
+            "is not shorter than the deadline of {deadline}, so no recovery could be verified"
+        );
+        recovery.child("for").wrong(problem, "2m of 10m", problems);
+    }
+    terms
+}
+
+fn targets(spec: &Field<'_>, problems: &Problems) -> Targets {
+    let list = spec.child("targetRefs");
+    let references = list.items(TARGETS, problems);
+    let labels = spec.child("selector");
+    if labels.given() {
+        if !references.is_empty() {
+            let problem = "excludes targetRefs; keep one of them";
+            labels.wrong(problem, "no selector", problems);
+        }
+        return Targets::Selector(selector::parsed(&labels, problems));
+    }
+    if references.is_empty() {
+        return Targets::ByAnnotation;
+    }
+    let names = references
+        .iter()
+        .filter_map(|reference| target(reference, problems));
+    Targets::Names(names.collect())
+}
+
+fn target(field: &Field<'_>, problems: &Problems) -> Option<String> {
+    if !field.object(r#"{"name": "checkout"}"#, problems) {
+        return None;
+    }
+    field.child("group").one_of(&[("apps", ())], (), problems);
+    field
+        .child("kind")
+        .one_of(&[("Deployment", ())], (), problems);
+    let name = field.child("name");
+    if !name.given() {
+        name.wrong("is missing", "checkout", problems);
+    }
+    object_name(&name, problems)
+}
+
+/// Names become parts of URL paths, so what is no name must not come that far.
+fn object_name(field: &Field<'_>, problems: &Problems) -> Option<String> {
+    let text = field.text(NAME_LENGTH, "checkout", problems)?;
+    let letter = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
+    let edges = text.bytes().next().zip(text.bytes().next_back());
+    let good = edges.is_some_and(|(first, last)| letter(first) && letter(last))
+        && text
+            .bytes()
+            .all(|byte| letter(byte) || byte == b'-' || byte == b'.');
+    if !good {
+        field.wrong(
+            format!("{} is no name of an object", cut(text)),
+            "checkout",
+            problems,
+        );
+        return None;
+    }
+    Some(text.to_owned())
+}

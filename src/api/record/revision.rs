@@ -1,0 +1,289 @@
+//! A revision as a `ControllerRevision`: its template is immutable data, its verdict labels.
+
+use std::collections::BTreeSet;
+
+use jiff::Timestamp;
+use serde_json::{Map, Value, json};
+
+use super::{annotation, annotation_pointer, controller, label, label_pointer, label_value, text};
+use crate::api::{names, template};
+use crate::decide::{Proof, Revision, RevisionMemory, Verdict, Workload};
+use crate::port::kinds;
+
+/// A `ControllerRevision` of ours, without the template that it holds.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RevisionRecord {
+    pub namespace: String,
+    pub name: String,
+    pub resource_version: String,
+    pub deployment: String,
+    pub deployment_uid: String,
+    pub revision: Revision,
+    pub memory: RevisionMemory,
+    pub images: Vec<String>,
+}
+
+/// Returns the record in `object`, or `None` when it is not one of ours or makes no sense.
+///
+/// The identity is computed from the immutable template, never taken from a label or annotation.
+#[must_use]
+pub fn read(object: &Value) -> Option<RevisionRecord> {
+    let owner = controller(object)?;
+    let deployment_uid = owner.get("uid")?.as_str()?;
+    if owner.get("kind")?.as_str()? != kinds::DEPLOYMENTS.kind
+        || label(object, names::DEPLOYMENT_UID)? != deployment_uid
+    {
+        return None;
+    }
+    let recorded = object.pointer("/data/template")?;
+    Some(RevisionRecord {
+        namespace: text(object, "/metadata/namespace")?.to_owned(),
+        name: text(object, "/metadata/name")?.to_owned(),
+        resource_version: text(object, "/metadata/resourceVersion")?.to_owned(),
+        deployment: owner.get("name")?.as_str()?.to_owned(),
+        deployment_uid: deployment_uid.to_owned(),
+        revision: template::revision(recorded),
+        memory: memory(object)?,
+        images: template::images(recorded),
+    })
+}
+
+fn memory(object: &Value) -> Option<RevisionMemory> {
+    let passed = annotation(object, names::PASSED).unwrap_or_default();
+    Some(RevisionMemory {
+        verdict: verdict(label(object, names::VERDICT)?)?,
+        proof: label(object, names::PROOF).and_then(proof),
+        number: annotation(object, names::NUMBER)?.parse().ok()?,
+        since: annotation(object, names::SINCE)?.parse().ok()?,
+        rolled_out: annotation(object, names::ROLLED_OUT).and_then(|time| time.parse().ok()),
+        passed: passed
+            .split(',')
+            .filter(|name| !name.is_empty())
+            .map(str::to_owned)
+            .collect(),
+    })
+}
+
+/// Returns the object that remembers the template of `live`, a Deployment as the API server has it.
+#[must_use]
+pub fn new(live: &Value, workload: &Workload, memory: &RevisionMemory) -> Value {
+    let revision = &workload.template;
+    let (labels, annotations) = marks(memory);
+    let mut labels: Map<String, Value> = labels.into_iter().collect();
+    labels.insert(names::DEPLOYMENT_UID.into(), json!(workload.uid));
+    if let Some(name) = label_value(&workload.name) {
+        labels.insert(names::DEPLOYMENT.into(), json!(name));
+    }
+    let mut annotations: Map<String, Value> = annotations.into_iter().collect();
+    annotations.insert(names::DIGEST.into(), json!(revision.0));
+    json!({
+        "apiVersion": kinds::CONTROLLER_REVISIONS.api_version(),
+        "kind": kinds::CONTROLLER_REVISIONS.kind,
+        "metadata": {
+            "name": name(workload, revision),
+            "namespace": text(live, "/metadata/namespace"),
+            "labels": labels,
+            "annotations": annotations,
+            // `controller`: or a StatefulSet whose selector matches our labels would adopt it and
+            // delete it with its own history.
+            "ownerReferences": [{
+                "apiVersion": kinds::DEPLOYMENTS.api_version(),
+                "kind": kinds::DEPLOYMENTS.kind,
+                "name": workload.name,
+                "uid": workload.uid,
+                "controller": true,
+                "blockOwnerDeletion": false,
+            }],
+        },
+        "revision": memory.number,
+        "data": {
+            "template": live.pointer("/spec/template"),
+            "ownership": ownership(live),
+            "lastApplied": last_applied_template(live),
+        },
+    })
+}
+
+/// Returns the name of the record: a function of the Deployment and the revision, so that creating
+/// it twice is creating it once.
+#[must_use]
+pub fn name(workload: &Workload, revision: &Revision) -> String {
+    const NAME_MAX: usize = 253;
+    let suffix = format!(
+        "-{}-{}",
+        revision.0.get(..16).unwrap_or(&revision.0),
+        workload.uid.get(..8).unwrap_or(&workload.uid)
+    );
+    let room = NAME_MAX.saturating_sub(suffix.len());
+    let stem: String = workload.name.chars().take(room).collect();
+    format!("{stem}{suffix}")
+}
+
+/// Returns the JSON Patch that turns `before` into `after`; empty when they are equal.
+#[must_use]
+pub fn changes(before: &RevisionMemory, after: &RevisionMemory) -> Vec<Value> {
+    let (labels_before, annotations_before) = marks(before);
+    let (labels, annotations) = marks(after);
+    let mut operations = changes_of(&labels_before, &labels, label_pointer);
+    operations.extend(changes_of(
+        &annotations_before,
+        &annotations,
+        annotation_pointer,
+    ));
+    operations
+}
+
+type Marks = Vec<(String, Value)>;
+
+fn changes_of(before: &Marks, after: &Marks, pointer: fn(&str) -> String) -> Vec<Value> {
+    let added = after
+        .iter()
+        .filter(|mark| !before.contains(mark))
+        .map(|(key, value)| json!({"op": "add", "path": pointer(key), "value": value}));
+    let removed = before
+        .iter()
+        .filter(|(key, _)| !after.iter().any(|(kept, _)| kept == key))
+        .map(|(key, _)| json!({"op": "remove", "path": pointer(key)}));
+    added.chain(removed).collect()
+}
+
+/// Labels for what people select by, annotations for the rest.
+fn marks(memory: &RevisionMemory) -> (Marks, Marks) {
+    let mut labels = vec![(
+        names::VERDICT.to_owned(),
+        json!(verdict_name(memory.verdict)),
+    )];
+    if let Some(proof) = memory.proof {
+        labels.push((names::PROOF.to_owned(), json!(proof_name(proof))));
+    }
+    let mut annotations = vec![
+        (names::NUMBER.to_owned(), json!(memory.number.to_string())),
+        (names::SINCE.to_owned(), json!(memory.since.to_string())),
+    ];
+    if let Some(time) = memory.rolled_out {
+        annotations.push((names::ROLLED_OUT.to_owned(), json!(time.to_string())));
+    }
+    if !memory.passed.is_empty() {
+        annotations.push((names::PASSED.to_owned(), json!(joined(&memory.passed))));
+    }
+    (labels, annotations)
+}
+
+fn joined(names: &BTreeSet<String>) -> String {
+    names
+        .iter()
+        .map(String::as_str)
+        .collect::<Vec<_>>()
+        .join(",")
+}
+
+/// Returns the `managedFields` entries that own something of the template or of what kubectl apply
+/// remembers, cut down to those parts.
+fn ownership(live: &Value) -> Value {
+    let entries = live
+        .pointer("/metadata/managedFields")
+        .and_then(Value::as_array);
+    let kept: Vec<Value> = entries
+        .into_iter()
+        .flatten()
+        .filter(|entry| entry.get("subresource").is_none())
+        .filter(|entry| {
+            entry.pointer(OWNED_TEMPLATE).is_some() || entry.pointer(OWNED_LAST_APPLIED).is_some()
+        })
+        .cloned()
+        .collect();
+    Value::Array(kept)
+}
+
+/// Where a `managedFields` entry says that it owns fields of the template.
+pub const OWNED_TEMPLATE: &str = "/fieldsV1/f:spec/f:template";
+/// Where a `managedFields` entry says that it owns what kubectl apply remembers.
+pub const OWNED_LAST_APPLIED: &str =
+    "/fieldsV1/f:metadata/f:annotations/f:kubectl.kubernetes.io~1last-applied-configuration";
+
+/// Returns the template inside `last-applied-configuration`, or null.
+fn last_applied_template(live: &Value) -> Value {
+    annotation(live, names::LAST_APPLIED)
+        .and_then(|text| serde_json::from_str::<Value>(text).ok())
+        .and_then(|applied| applied.pointer("/spec/template").cloned())
+        .unwrap_or(Value::Null)
+}
+
+/// What a record holds besides marks: enough to put the revision back.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Recorded {
+    /// Raw, as the API server had it: a typed round trip would drop what is newer than this build.
+    pub template: Value,
+    /// The `managedFields` entries of whoever deployed it.
+    pub ownership: Vec<Value>,
+    /// The template that kubectl apply had remembered.
+    pub last_applied: Option<Value>,
+}
+
+/// Returns what `object` holds, if it is a record of `revision` for the Deployment `uid`.
+#[must_use]
+pub fn recorded(object: &Value, uid: &str, revision: &Revision) -> Option<Recorded> {
+    let record = read(object)?;
+    if record.deployment_uid != uid || record.revision != *revision {
+        return None;
+    }
+    Some(Recorded {
+        template: object.pointer("/data/template")?.clone(),
+        ownership: object
+            .pointer("/data/ownership")
+            .and_then(Value::as_array)
+            .cloned()
+            .unwrap_or_default(),
+        last_applied: object
+            .pointer("/data/lastApplied")
+            .filter(|template| !template.is_null())
+            .cloned(),
+    })
+}
+
+/// The spelling of a verdict in labels and status.
+#[must_use]
+pub const fn verdict_name(verdict: Verdict) -> &'static str {
+    match verdict {
+        Verdict::Unproven => "Unproven",
+        Verdict::Good => "Good",
+        Verdict::Bad => "Bad",
+        Verdict::Withdrawn => "Withdrawn",
+    }
+}
+
+fn verdict(name: &str) -> Option<Verdict> {
+    [
+        Verdict::Unproven,
+        Verdict::Good,
+        Verdict::Bad,
+        Verdict::Withdrawn,
+    ]
+    .into_iter()
+    .find(|verdict| verdict_name(*verdict) == name)
+}
+
+/// The spelling of a proof in labels and status.
+#[must_use]
+pub const fn proof_name(proof: Proof) -> &'static str {
+    match proof {
+        Proof::Full => "Full",
+        Proof::Partial => "Partial",
+        Proof::Vouched => "Vouched",
+    }
+}
+
+fn proof(name: &str) -> Option<Proof> {
+    [Proof::Full, Proof::Partial, Proof::Vouched]
+        .into_iter()
+        .find(|proof| proof_name(*proof) == name)
+}
+
+/// Returns when `object` was created.
+#[must_use]
+pub fn created(object: &Value) -> Option<Timestamp> {
+    super::time(object, "/metadata/creationTimestamp")
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,117 @@
+//! What is written is read back, in every state.
+
+use super::*;
+use crate::decide::Current;
+
+fn at(second: i64) -> Timestamp {
+    Timestamp::UNIX_EPOCH + SignedDuration::from_millis(1_000_000_250 + second * 1000)
+}
+
+fn workload() -> Workload {
+    Workload {
+        uid: "5eed0005-1234".to_owned(),
+        name: "checkout".to_owned(),
+        template: Revision("bad0bad0bad0".to_owned()),
+        current: Some(Current {
+            number: 4,
+            created: at(0),
+        }),
+        replicas: 3,
+        rolled_out: true,
+        rolling_update: true,
+        paused: false,
+        paused_by: None,
+        ownership_disturbed: false,
+        progress_deadline_exceeded: false,
+        progress_deadline: SignedDuration::from_secs(600),
+        deleting: false,
+    }
+}
+
+fn incident(state: State) -> Incident {
+    Incident {
+        attempt: 2,
+        from: Revision("bad0bad0bad0".to_owned()),
+        to: Revision("900d900d900d".to_owned()),
+        trigger: "server-errors".to_owned(),
+        mode: Mode::RequireApproval,
+        caps: vec!["trigger server-errors has mode RequireApproval".to_owned()],
+        state,
+        evidence: "30% of 400 requests failed".to_owned(),
+        outcome: "rejected by bob".to_owned(),
+        approval: ApprovalTerms {
+            required: 2,
+            timeout: SignedDuration::from_mins(30),
+            on_timeout: OnTimeout::Release,
+        },
+        rollback: RollbackTerms {
+            deadline: SignedDuration::from_mins(10),
+            recovery: SignedDuration::from_secs(90),
+        },
+        pause_rollout: true,
+        code: Some("k7x2m9".to_owned()),
+        approvals: vec![Approval {
+            username: "alice".to_owned(),
+            at: at(7),
+        }],
+        rejected_by: Some("bob".to_owned()),
+        escalated: true,
+        timings: Timings {
+            proposed: at(1),
+            decided: Some(at(8)),
+            patched: Some(at(9)),
+            ended: Some(at(10)),
+        },
+    }
+}
+
+fn stored(state: State) -> Value {
+    let mut object = new("shop", &workload(), &incident(state));
+    object["metadata"]["resourceVersion"] = json!("17");
+    object["metadata"]["creationTimestamp"] = json!("2026-11-23T05:00:00Z");
+    let both = Both::default();
+    object["status"] = status(&incident(state), &workload(), &both, &Value::Null, at(20));
+    object
+}
+
+#[test]
+fn what_is_written_is_read_back() {
+    for state in State::ALL {
+        let record = read(&stored(state)).expect("ours");
+        assert_eq!(record.incident, Some(incident(state)));
+        assert_eq!(record.deployment, "checkout");
+        assert_eq!(record.awaits_approval, state == State::AwaitingApproval);
+        assert_eq!(record.closed().is_some(), !state.is_open());
+    }
+}
+
+#[test]
+fn a_record_without_status_has_no_incident_yet() {
+    let mut object = stored(State::RollingBack);
+    object["status"] = Value::Null;
+    assert_eq!(read(&object).expect("ours").incident, None);
+    object["status"] = json!({"conditions": "nonsense", "attempt": -4});
+    assert_eq!(read(&object).expect("ours").incident, None);
+}
+
+#[test]
+fn answers_are_read_from_annotations() {
+    let object = json!({"metadata": {"annotations": {
+        names::APPROVE: "checkout-1/k7x2m9:alice", names::REJECT: 7, "other": "x"}}});
+    let entry = Entry {
+        kind: EntryKind::Approve,
+        value: "checkout-1/k7x2m9:alice".to_owned(),
+    };
+    assert_eq!(entries(&object), [entry]);
+    assert_eq!(entries(&Value::Null), []);
+}
+
+#[test]
+fn only_an_unasked_write_counts_as_one() {
+    let mut record = read(&stored(State::Recovered)).expect("ours");
+    assert!(!record.closed().expect("closed").wrote_unasked);
+    if let Some(incident) = &mut record.incident {
+        incident.approvals.clear();
+    }
+    assert!(record.closed().expect("closed").wrote_unasked);
+}

@@ -1,0 +1,143 @@
+//! What a user reads about what is guarded, and what is not.
+
+use super::*;
+use crate::api::parse;
+use crate::decide::{Measurement, Mode};
+
+fn now() -> Timestamp {
+    "2026-11-23T05:00:00Z".parse().expect("a time")
+}
+
+fn parsed() -> ParsedPolicy {
+    let object = json!({
+        "metadata": {"namespace": "shop", "name": "checkout-policy", "uid": "u1", "generation": 3,
+            "creationTimestamp": "2026-11-23T05:00:00Z"},
+        "spec": {"targetRefs": [{"name": "checkout"}], "mode": "Automatic", "triggers": [
+            {"name": "errors", "errorRate": {"threshold": "5%"}},
+            {"name": "stuck", "rolloutStalled": {}}]},
+    });
+    parse::rollback_policy(&object).expect("a good policy")
+}
+
+fn target_with(errors: Reading) -> Target {
+    let reading = |trigger: &str, reading| TriggerReading {
+        trigger: trigger.to_owned(),
+        mode: Mode::Automatic,
+        cannot_run: false,
+        reading,
+    };
+    Target {
+        name: "checkout".to_owned(),
+        revision: Revision("0123456789abcdef".to_owned()),
+        verdict: Some(Verdict::Unproven),
+        reason: Reason::OnProbation,
+        readings: vec![
+            reading("errors", errors),
+            reading(
+                "stuck",
+                Reading::Passing(Measurement::Rollout { complete: true }),
+            ),
+        ],
+        passed: Vec::new(),
+        judging: true,
+        last_rollback: None,
+    }
+}
+
+fn passing() -> Reading {
+    Reading::Passing(Measurement::Rollout { complete: true })
+}
+
+fn unavailable() -> Reading {
+    Reading::Unknown(Unknown::NoAnswer {
+        cause: "cannot be reached".to_owned(),
+    })
+}
+
+#[track_caller]
+fn check(targets: Vec<Target>, guards: &str, guarding: (&str, &str), message: &str) {
+    let policy = parsed();
+    let status = status(3, Ok(&policy), targets, &Value::Null, now());
+    assert_eq!(status["guards"], guards);
+    let condition = &status["conditions"][2];
+    assert_eq!(condition["type"], "Guarding");
+    assert_eq!(
+        (&condition["status"], &condition["reason"]),
+        (&json!(guarding.0), &json!(guarding.1))
+    );
+    let text = condition["message"].as_str().expect("text");
+    assert!(text.contains(message), "{text:?} does not say {message:?}");
+    // Whatever happens to targets and sources, the spec is understood.
+    assert_eq!(status["conditions"][1]["status"], "True");
+}
+
+#[test]
+fn guarding_says_what_is_missing() {
+    check(
+        vec![target_with(passing())],
+        "2/2",
+        ("True", "Guarding"),
+        "every trigger",
+    );
+    check(vec![], "0/2", ("False", "NoTarget"), "targetRefs");
+    check(
+        vec![target_with(unavailable())],
+        "1/2",
+        ("False", "Partial"),
+        "errors: MetricSourceUnavailable: the metric source cannot be reached",
+    );
+}
+
+#[test]
+fn one_blind_target_is_enough_to_say_so() {
+    let seeing = Target {
+        name: "basket".to_owned(),
+        ..target_with(passing())
+    };
+    check(
+        vec![seeing, target_with(unavailable())],
+        "1/2",
+        ("False", "Partial"),
+        "errors",
+    );
+}
+
+#[test]
+fn a_revision_that_passed_is_not_called_blind() {
+    let mut settled = target_with(unavailable());
+    settled.judging = false;
+    settled.passed = vec!["errors".to_owned()];
+    check(vec![settled], "2/2", ("True", "Guarding"), "every trigger");
+}
+
+#[test]
+fn a_spec_that_can_never_work_is_stalled_and_names_the_fields() {
+    let object = json!({"metadata": {"namespace": "shop", "name": "p", "uid": "u"},
+        "spec": {"mode": "Sometimes"}});
+    let errors = parse::rollback_policy(&object).expect_err("a bad mode");
+    let status = status(1, Err(&errors), Vec::new(), &Value::Null, now());
+    let accepted = &status["conditions"][0];
+    assert_eq!(accepted["status"], "False");
+    assert!(
+        accepted["message"]
+            .as_str()
+            .expect("text")
+            .contains("spec.mode")
+    );
+    assert_eq!(status["conditions"][3]["type"], "Stalled");
+}
+
+#[test]
+fn nothing_is_written_twice() {
+    let policy = parsed();
+    let first = status(
+        3,
+        Ok(&policy),
+        vec![target_with(passing())],
+        &Value::Null,
+        now(),
+    );
+    let later = now() + jiff::SignedDuration::from_secs(60);
+    let second = status(3, Ok(&policy), vec![target_with(passing())], &first, later);
+    assert_eq!(first, second);
+}

@@ -1,0 +1,237 @@
+//! `Rollback`: the record of one incident, and the way to ask for a rollback.
+
+use kube::{CustomResource, KubeSchema};
+use serde::{Deserialize, Serialize};
+
+use super::{Condition, Duration, Mode, bounds};
+use crate::api::v1alpha1::rollback_policy::OnTimeout;
+
+/// The request. It cannot be changed: who approves must know what they approve.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, CustomResource, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+#[kube(
+    group = "astern.dev",
+    version = "v1alpha1",
+    kind = "Rollback",
+    plural = "rollbacks",
+    shortname = "rbk",
+    category = "astern",
+    namespaced,
+    status = "RollbackStatus",
+    derive = "PartialEq",
+    doc = "The record of one incident, from proposal to verified recovery.",
+    printcolumn(
+        name = "Deployment",
+        type_ = "string",
+        json_path = ".spec.deployment.name"
+    ),
+    printcolumn(name = "From", type_ = "string", json_path = ".status.from.short"),
+    printcolumn(name = "To", type_ = "string", json_path = ".status.to.short"),
+    printcolumn(
+        name = "State",
+        type_ = "string",
+        json_path = ".status.conditions[?(@.type==\"Complete\")].reason"
+    ),
+    printcolumn(name = "Next", type_ = "string", json_path = ".status.next"),
+    printcolumn(
+        name = "Age",
+        type_ = "date",
+        json_path = ".metadata.creationTimestamp"
+    )
+)]
+#[x_kube(
+    validation = Rule::new("self == oldSelf")
+        .message("spec cannot be changed; create another Rollback instead")
+)]
+pub struct RollbackSpec {
+    /// The Deployment to roll back, in the same namespace.
+    pub deployment: DeploymentReference,
+    /// Why, for people.
+    #[schemars(length(min = 1, max = 1024))]
+    pub reason: String,
+    /// The revision to go back to, by digest or revision number. Without it: the newest one that is
+    /// known to have worked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 64))]
+    pub to: Option<String>,
+    /// Who asks. Astern itself leaves it out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 512))]
+    pub requested_by: Option<String>,
+    /// Find out what would be done, and do nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dry_run: Option<bool>,
+}
+
+/// A Deployment in the same namespace.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+pub struct DeploymentReference {
+    /// Name of the Deployment.
+    #[schemars(length(min = 1, max = bounds::NAME_LENGTH))]
+    pub name: String,
+}
+
+/// What was found and done.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct RollbackStatus {
+    /// UID of the Deployment.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 64))]
+    pub deployment_uid: Option<String>,
+    /// How many Rollbacks of the same revision there were, this one included.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1))]
+    pub attempt: Option<i32>,
+    /// The revision that is rolled back.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub from: Option<RecordedRevision>,
+    /// The revision that is restored.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub to: Option<RecordedRevision>,
+    /// The trigger that was breached.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = bounds::TRIGGER_NAME_LENGTH))]
+    pub trigger: Option<String>,
+    /// How far Astern may go in this incident.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mode: Option<Mode>,
+    /// Why the mode is lower than that of the policy.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16), inner(length(max = 256)))]
+    pub caps: Vec<String>,
+    /// What was seen when the rollback was proposed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub evidence: Option<RecordedEvidence>,
+    /// The terms of the policy when the rollback was proposed. Later edits of the policy do not
+    /// change an incident.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub terms: Option<RecordedTerms>,
+    /// What an approval must quote.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 32))]
+    pub code: Option<String>,
+    /// Who has approved.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 64))]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["username".to_owned()]))]
+    pub approvals: Vec<RecordedApproval>,
+    /// Who has said no.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 512))]
+    pub rejected_by: Option<String>,
+    /// Nobody answered in time, and people were told again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub escalated: Option<bool>,
+    /// What ended the incident.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 1024))]
+    pub outcome: Option<String>,
+    /// What happens next, or who has to do something.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 64))]
+    pub next: Option<String>,
+    /// When what happened.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub timings: Option<RecordedTimings>,
+    /// Complete: the incident is over. Its reason is the state of the incident, its message says
+    /// what to do next.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16))]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["type".to_owned()]))]
+    pub conditions: Vec<Condition>,
+}
+
+/// One revision of the Deployment.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct RecordedRevision {
+    /// Digest of the pod template: the identity of the revision.
+    #[schemars(length(min = 1, max = 64))]
+    pub digest: String,
+    /// The first characters of the digest, for people.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 8))]
+    pub short: Option<String>,
+    /// The revision number that the Deployment had with it. It moves when the revision comes back.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0))]
+    pub revision: Option<i64>,
+    /// The images of its containers.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 64), inner(length(max = 1024)))]
+    pub images: Vec<String>,
+}
+
+/// What was seen.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct RecordedEvidence {
+    /// The measurement and its limit, for people.
+    #[schemars(length(max = 1024))]
+    pub summary: String,
+}
+
+/// The terms that decide.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct RecordedTerms {
+    /// How many people must approve.
+    #[schemars(range(min = 1))]
+    pub approvals: i32,
+    /// How long they have.
+    pub approval_timeout: Duration,
+    /// What silence means.
+    pub on_timeout: OnTimeout,
+    /// From the decision until recovery is verified.
+    pub deadline: Duration,
+    /// How long the triggers must pass again.
+    pub recovery: Duration,
+    /// Whether the rollout is paused while people decide.
+    pub pause_rollout: bool,
+}
+
+/// One person's consent.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct RecordedApproval {
+    /// Name of the user, as the API server has authenticated it.
+    #[schemars(length(min = 1, max = 512))]
+    pub username: String,
+    /// When Astern saw it.
+    #[schemars(length(max = 64), extend("format" = "date-time"))]
+    pub time: String,
+}
+
+/// When what happened.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+pub struct RecordedTimings {
+    /// When the rollback was proposed.
+    #[serde(
+        default,
+        rename = "proposedTime",
+        skip_serializing_if = "Option::is_none"
+    )]
+    #[schemars(length(max = 64), extend("format" = "date-time"))]
+    pub proposed: Option<String>,
+    /// When it was decided: at once, or at the last approval.
+    #[serde(
+        default,
+        rename = "decidedTime",
+        skip_serializing_if = "Option::is_none"
+    )]
+    #[schemars(length(max = 64), extend("format" = "date-time"))]
+    pub decided: Option<String>,
+    /// When the restored template was first seen in place.
+    #[serde(
+        default,
+        rename = "patchedTime",
+        skip_serializing_if = "Option::is_none"
+    )]
+    #[schemars(length(max = 64), extend("format" = "date-time"))]
+    pub patched: Option<String>,
+    /// When the incident ended.
+    #[serde(default, rename = "endedTime", skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 64), extend("format" = "date-time"))]
+    pub ended: Option<String>,
+}

@@ -1,0 +1,92 @@
+//! The flags of the operator; each can be set by an environment variable as well.
+
+use std::net::SocketAddr;
+
+use clap::{Parser, ValueEnum};
+
+/// Puts the last revision of a Deployment that is known to have worked back in place.
+#[derive(Clone, Debug, Parser)]
+#[command(name = "astern", version)]
+pub struct Flags {
+    /// Where to serve /metrics, /healthz and /readyz.
+    #[arg(long, env = "ASTERN_LISTEN_ADDRESS", default_value = "0.0.0.0:8080")]
+    pub listen_address: SocketAddr,
+
+    /// Namespace that Astern itself runs in; its Lease lives there.
+    #[arg(long, env = "ASTERN_NAMESPACE", default_value = "astern-system")]
+    pub namespace: String,
+
+    /// Namespaces to work in, separated by commas; all if empty.
+    #[arg(
+        long,
+        env = "ASTERN_WATCH_NAMESPACES",
+        value_delimiter = ',',
+        default_value = "",
+        hide_default_value = true
+    )]
+    pub watch_namespaces: Vec<String>,
+
+    /// Name of the Lease by which replicas agree on who acts.
+    #[arg(long, env = "ASTERN_LEASE_NAME", default_value = "astern")]
+    pub lease_name: String,
+
+    /// Name of this replica in the Lease and in Events; the host's name if empty.
+    #[arg(
+        long,
+        env = "ASTERN_IDENTITY",
+        default_value = "",
+        hide_default_value = true
+    )]
+    pub identity: String,
+
+    /// Count approvals even where the API server does not check who writes them.
+    #[arg(long, env = "ASTERN_ACCEPT_UNVERIFIED_APPROVALS")]
+    pub accept_unverified_approvals: bool,
+
+    /// How to write logs.
+    #[arg(long, env = "ASTERN_LOG_FORMAT", value_enum, default_value = "text")]
+    pub log_format: LogFormat,
+
+    /// What to log: error, warn, info, debug, or a filter such as `astern=debug,kube=warn`.
+    #[arg(long, env = "ASTERN_LOG_LEVEL", default_value = "info")]
+    pub log_level: String,
+}
+
+/// How logs are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    Text,
+    Json,
+}
+
+impl Flags {
+    /// Reads the command line and the environment; prints help or errors and exits where asked.
+    #[must_use]
+    pub fn read() -> Self {
+        let mut flags = Self::parse();
+        flags.watch_namespaces.retain(|name| !name.is_empty());
+        flags
+    }
+
+    /// Returns the name of this replica.
+    #[must_use]
+    pub fn identity(&self) -> String {
+        if !self.identity.is_empty() {
+            return self.identity.clone();
+        }
+        let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+        format!("{}-{}", host.trim(), std::process::id())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_flags_make_sense() {
+        Flags::command().debug_assert();
+    }
+}

@@ -1,0 +1,7 @@
+//! The kubectl plugin.
+
+use astern::cli;
+
+fn main() {
+    cli::run();
+}

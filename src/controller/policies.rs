@@ -1,0 +1,64 @@
+//! The status of a policy: what it guards, and what is missing.
+
+use jiff::SignedDuration;
+
+use super::{Controller, Error, Summary, Work, later};
+use crate::act;
+use crate::api::render::policy::{self, Target};
+use crate::observe::cache::Key;
+use crate::port::{ObjectRef, kinds};
+
+/// Looks come in bursts, one status serves them all. A reading that comes and goes costs no more
+/// than one write in this time.
+const REPORT_AFTER: SignedDuration = SignedDuration::from_secs(2);
+
+impl Controller {
+    /// Writes the status of a policy a little later, once for many changes.
+    pub(super) fn report_soon(&self, policy: &Key) {
+        let due = later(self.eyes.cluster.now(), REPORT_AFTER);
+        self.queue.add(Work::Policy(policy.clone()), due);
+    }
+
+    /// Writes the status of a policy if it differs from what is there.
+    ///
+    /// # Errors
+    ///
+    /// When the API server did not take it.
+    pub(super) async fn report(&self, key: &Key) -> Result<Option<SignedDuration>, Error> {
+        let Some(object) = self.eyes.store.policy(key) else {
+            return Ok(None);
+        };
+        let targets: Vec<Target> = self
+            .lock_summaries()
+            .iter()
+            .filter(|(_, summary)| summary.policy == *key)
+            .map(|(workload, summary)| target(workload, summary))
+            .collect();
+        let now = self.eyes.cluster.now();
+        let parsed = object.parsed.as_deref().map_err(Vec::as_slice);
+        let status = policy::status(object.generation, parsed, targets, &object.status, now);
+        if status == object.status {
+            return Ok(None);
+        }
+        let reference = ObjectRef::new(kinds::ROLLBACK_POLICIES, &key.namespace, &key.name);
+        let written =
+            act::record::policy_status(&self.hands, &reference, &object.resource_version, status)
+                .await;
+        let (kind, object) = written.map_err(Error::Act)?;
+        self.eyes.store.wrote(kind, &object);
+        Ok(None)
+    }
+}
+
+fn target(workload: &Key, summary: &Summary) -> Target {
+    Target {
+        name: workload.name.clone(),
+        revision: summary.revision.clone(),
+        verdict: summary.verdict,
+        reason: summary.reason.clone(),
+        readings: summary.readings.clone(),
+        passed: summary.passed.clone(),
+        judging: summary.judging,
+        last_rollback: summary.last_rollback.clone(),
+    }
+}

@@ -1,0 +1,252 @@
+//! One look at one workload: observe, decide, record, act, say when to look again.
+
+use std::sync::PoisonError;
+
+use jiff::SignedDuration;
+
+use super::{Controller, Error, Summary, Work};
+use crate::act::{self, Scene, Written};
+use crate::api::parse::{ParsedPolicy, Targets};
+use crate::api::record::rollback::{self, Both};
+use crate::decide::{
+    ApprovalTerms, Decision, Effect, Mode, OnTimeout, Policy, RollbackTerms, decide, gone,
+};
+use crate::observe::attachment::{Attachment, attachment};
+use crate::observe::cache::Key;
+use crate::observe::{Look, Volatile, observe};
+
+impl Controller {
+    /// Observes, decides, records, acts. Returns when to look again.
+    ///
+    /// # Errors
+    ///
+    /// When the API server can be neither read nor written, or was faster.
+    /// [`Controller::after_failure`] decides what follows.
+    pub(super) async fn reconcile(&self, key: &Key) -> Result<Option<SignedDuration>, Error> {
+        self.close_orphans(key).await?;
+        let Some((policy_key, policy)) = self.governing(key).await else {
+            self.forget(key);
+            return Ok(None);
+        };
+        let volatile = self.volatile(key);
+        let look = observe(&self.eyes, key, &policy, &volatile, (self.fresh_code)()).await;
+        let Some(look) = look.map_err(Error::Observe)? else {
+            return Ok(None);
+        };
+        let judging = look.observed.needs_judging(&policy.policy);
+        self.pods.want(self, &key.namespace, judging);
+
+        let now = self.eyes.cluster.now();
+        let decision = decide(&look.observed, &policy.policy, now);
+        tracing::debug!(?key, observed = ?look.observed, ?decision, "decided");
+        self.meter.decided(decision.reason.name());
+
+        self.remember(
+            key,
+            Volatile {
+                passing_since: decision.passing_since,
+                refusal: None,
+            },
+        );
+        let result = self.act(key, &look, &decision).await;
+        self.summarize(key, &policy_key, &look, &decision);
+        self.told_refusal(key, &result);
+        result?;
+        Ok(decision.look_again)
+    }
+
+    /// Records before acting: after a crash in between, the next look finishes the work.
+    async fn act(&self, key: &Key, look: &Look, decision: &Decision) -> Result<(), Error> {
+        let mut written = Vec::new();
+        let result = self.write(key, look, decision, &mut written).await;
+        // What was written is seen at once, also where a later write failed.
+        for (kind, object) in &written {
+            self.eyes.store.wrote(*kind, object);
+        }
+        result.map_err(Error::Act)
+    }
+
+    async fn write(
+        &self,
+        key: &Key,
+        look: &Look,
+        decision: &Decision,
+        written: &mut Vec<Written>,
+    ) -> Result<(), act::Error> {
+        let scene = Scene {
+            namespace: &key.namespace,
+            workload: &look.observed.workload,
+            revisions: &look.remembered.revisions,
+            open: look.remembered.open.as_deref(),
+        };
+        act::record::record(&self.hands, &scene, &decision.memory, written).await?;
+        self.note_change_of_state(key, look, decision);
+        let incident = decision.memory.incident.as_ref();
+        for effect in &decision.effects {
+            let done = act::carry_out(&self.hands, &scene, effect, incident).await?;
+            if !matches!(effect, Effect::Announce(_)) {
+                tracing::info!(?key, ?effect, "carried out");
+            }
+            written.extend(done);
+        }
+        for record in &look.remembered.untidy {
+            written.push(act::record::tidy(&self.hands, record).await?);
+        }
+        Ok(())
+    }
+
+    fn note_change_of_state(&self, key: &Key, look: &Look, decision: &Decision) {
+        let before = look.observed.memory.incident.as_ref().map(|i| i.state);
+        let Some(incident) = &decision.memory.incident else {
+            return;
+        };
+        if before == Some(incident.state) {
+            return;
+        }
+        self.meter.reached(incident.state.name());
+        tracing::info!(
+            ?key,
+            rollback = incident.name(&look.observed.workload),
+            state = incident.state.name(),
+            from = incident.from.short(),
+            to = incident.to.short(),
+            trigger = incident.trigger,
+            evidence = incident.evidence,
+            "the incident changed its state"
+        );
+    }
+
+    /// Returns the policy that holds. An incident that is open is brought to its end even where the
+    /// policy has gone meanwhile.
+    async fn governing(&self, key: &Key) -> Option<(Key, std::sync::Arc<ParsedPolicy>)> {
+        let deployment = self.eyes.store.deployment(key)?;
+        let policies = self.eyes.store.policies_in(&key.namespace);
+        match attachment(&deployment, &policies) {
+            Attachment::Policy(policy_key, policy) => return Some((policy_key, policy)),
+            Attachment::Missing(name) => {
+                let workload = deployment.workload(None);
+                act::announce::missing_policy(&self.hands, &key.namespace, &workload, &name).await;
+            }
+            Attachment::Nothing => (),
+        }
+        let remembered = self.eyes.store.remembered(&deployment.uid);
+        let unfinished = remembered.open.is_some() || deployment.is_paused_by_us();
+        unfinished.then(|| (key.clone(), std::sync::Arc::new(without_policy(key))))
+    }
+
+    /// Ends the incidents of Deployments that are gone, or were made anew under the same name.
+    async fn close_orphans(&self, key: &Key) -> Result<(), Error> {
+        let uid = self.eyes.store.deployment(key).map(|d| d.uid.clone());
+        let orphans = self.eyes.store.orphaned_incidents(key, uid.as_deref());
+        for record in orphans {
+            let Some(incident) = &record.incident else {
+                continue;
+            };
+            let now = self.eyes.cluster.now();
+            let closed = gone(incident, now);
+            let both = Both {
+                namespace: key.namespace.clone(),
+                ..Both::default()
+            };
+            let workload = record.workload();
+            let status = rollback::status(&closed, &workload, &both, &record.status, now);
+            let written = act::record::close_orphan(&self.hands, &record, status).await;
+            let (kind, object) = written.map_err(Error::Act)?;
+            self.eyes.store.wrote(kind, &object);
+        }
+        Ok(())
+    }
+
+    fn summarize(&self, key: &Key, policy: &Key, look: &Look, decision: &Decision) {
+        let workload = &look.observed.workload;
+        let memory = decision.memory.revisions.get(&workload.template);
+        let last_rollback = decision
+            .memory
+            .incident
+            .as_ref()
+            .map(|incident| incident.name(workload))
+            .or_else(|| look.remembered.last.clone());
+        let summary = Summary {
+            policy: policy.clone(),
+            revision: workload.template.clone(),
+            verdict: memory.map(|memory| memory.verdict),
+            reason: decision.reason.clone(),
+            readings: decision.readings.clone(),
+            passed: memory
+                .map(|memory| memory.passed.iter().cloned().collect())
+                .unwrap_or_default(),
+            judging: memory.is_none_or(|memory| memory.verdict != crate::decide::Verdict::Good),
+            last_rollback,
+        };
+        self.lock_summaries().insert(key.clone(), summary);
+        self.report_soon(policy);
+    }
+
+    fn forget(&self, key: &Key) {
+        let gone = self.lock_summaries().remove(key);
+        if let Some(summary) = gone {
+            self.report_soon(&summary.policy);
+        }
+        self.volatile
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .remove(key);
+        if self.eyes.store.deployment(key).is_none() {
+            self.eyes.store.forget(key);
+            self.lock_failures().remove(&Work::Workload(key.clone()));
+        }
+    }
+
+    fn volatile(&self, key: &Key) -> Volatile {
+        let volatile = self.volatile.lock().unwrap_or_else(PoisonError::into_inner);
+        volatile.get(key).cloned().unwrap_or_default()
+    }
+
+    fn remember(&self, key: &Key, new: Volatile) {
+        let mut volatile = self.volatile.lock().unwrap_or_else(PoisonError::into_inner);
+        volatile.insert(key.clone(), new);
+    }
+
+    /// A refusal is a fact to decide on, at the next look.
+    fn told_refusal(&self, key: &Key, result: &Result<(), Error>) {
+        if let Err(Error::Act(act::Error::Refused { message, .. })) = result {
+            let refusal = Some(message.clone());
+            self.remember(
+                key,
+                Volatile {
+                    passing_since: None,
+                    refusal,
+                },
+            );
+        }
+    }
+}
+
+/// What holds for an incident whose policy has gone: its own terms, and nothing new.
+fn without_policy(key: &Key) -> ParsedPolicy {
+    ParsedPolicy {
+        namespace: key.namespace.clone(),
+        name: String::new(),
+        uid: String::new(),
+        generation: 0,
+        created: jiff::Timestamp::MAX,
+        targets: Targets::ByAnnotation,
+        metric_source: String::new(),
+        policy: Policy {
+            name: String::new(),
+            mode: Mode::Disabled,
+            probation: SignedDuration::ZERO,
+            triggers: Vec::new(),
+            approval: ApprovalTerms {
+                required: 1,
+                timeout: SignedDuration::ZERO,
+                on_timeout: OnTimeout::Escalate,
+            },
+            pause_rollout: false,
+            rollback: RollbackTerms {
+                deadline: SignedDuration::ZERO,
+                recovery: SignedDuration::ZERO,
+            },
+        },
+    }
+}

@@ -1,0 +1,210 @@
+//! From changes to the workloads that they concern.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+
+use futures::StreamExt as _;
+use jiff::{SignedDuration, Timestamp};
+use tokio::task::{AbortHandle, JoinSet};
+
+use super::{Controller, Work};
+use crate::observe::cache::Key;
+use crate::port::{Kind, Selection, WatchEvent, kinds};
+
+/// Watched all the time. Pods come and go with probation.
+const WATCHED: [Kind; 5] = [
+    kinds::DEPLOYMENTS,
+    kinds::ROLLBACK_POLICIES,
+    kinds::METRIC_SOURCES,
+    kinds::ROLLBACKS,
+    kinds::CONTROLLER_REVISIONS,
+];
+
+/// A namespace whose pods nobody wanted for this long is not watched any more. Longer than any look
+/// at a workload on probation waits.
+const UNWATCH_AFTER: SignedDuration = SignedDuration::from_secs(120);
+
+impl Controller {
+    pub(super) fn start_watches(self: &Arc<Self>, background: &mut JoinSet<()>) {
+        self.pods.controller(Arc::downgrade(self));
+        for kind in WATCHED {
+            let namespaces: Vec<Option<String>> = if self.namespaces.is_empty() || !kind.namespaced
+            {
+                vec![None]
+            } else {
+                self.namespaces.iter().cloned().map(Some).collect()
+            };
+            self.eyes.store.expect_parts(kind, namespaces.len());
+            background.spawn(Arc::clone(self).follow(kind, namespaces));
+        }
+    }
+
+    async fn follow(self: Arc<Self>, kind: Kind, namespaces: Vec<Option<String>>) {
+        let selection = |namespace| Selection {
+            namespace,
+            // Only our own: other controllers keep theirs for DaemonSets and StatefulSets.
+            labels: match kind {
+                kinds::CONTROLLER_REVISIONS => crate::api::names::DEPLOYMENT_UID.to_owned(),
+                _ => String::new(),
+            },
+        };
+        let streams = namespaces
+            .into_iter()
+            .enumerate()
+            .map(|(index, namespace)| {
+                self.eyes
+                    .cluster
+                    .watch(kind, selection(namespace))
+                    .map(move |event| (index, event))
+            });
+        let mut events = futures::stream::select_all(streams);
+        while let Some((index, event)) = events.next().await {
+            let before = self.concerned(kind, &event);
+            let changed = self.eyes.store.handle(kind, index, &event);
+            for work in changed
+                .iter()
+                .flat_map(|key| self.concerned_by(kind, key))
+                .chain(before)
+            {
+                self.queue.add(work, self.eyes.cluster.now());
+            }
+        }
+    }
+
+    /// Of an object that goes away, whom it concerned must be asked before it is forgotten.
+    fn concerned(&self, kind: Kind, event: &WatchEvent) -> Vec<Work> {
+        match event {
+            WatchEvent::Deleted(object) => Key::of(object)
+                .map(|key| self.concerned_by(kind, &key))
+                .unwrap_or_default(),
+            WatchEvent::Restarted | WatchEvent::Applied(_) | WatchEvent::Complete => Vec::new(),
+        }
+    }
+
+    fn concerned_by(&self, kind: Kind, key: &Key) -> Vec<Work> {
+        let store = &self.eyes.store;
+        match kind {
+            kinds::DEPLOYMENTS => vec![Work::Workload(key.clone())],
+            kinds::ROLLBACKS => store
+                .deployment_of_rollback(key)
+                .map(Work::Workload)
+                .into_iter()
+                .collect(),
+            kinds::CONTROLLER_REVISIONS => store
+                .deployment_of_revision(key)
+                .map(Work::Workload)
+                .into_iter()
+                .collect(),
+            kinds::ROLLBACK_POLICIES => {
+                let deployments = store.deployments_in(&key.namespace);
+                let workloads = deployments.into_iter().map(Work::Workload);
+                workloads.chain([Work::Policy(key.clone())]).collect()
+            }
+            _ => Vec::new(),
+        }
+    }
+
+    /// New samples concern the workloads of these namespaces that are being judged.
+    pub(super) fn metrics_arrived(&self, namespaces: &[String]) {
+        let now = self.eyes.cluster.now();
+        for (key, summary) in self.lock_summaries().iter() {
+            let open = matches!(summary.reason, crate::decide::Reason::Incident(_));
+            if (summary.judging || open) && namespaces.contains(&key.namespace) {
+                self.queue.add(Work::Workload(key.clone()), now);
+            }
+        }
+    }
+
+    pub(super) fn known_work(&self) -> Vec<Work> {
+        let store = &self.eyes.store;
+        let workloads = store.deployment_keys().into_iter().map(Work::Workload);
+        workloads
+            .chain(store.policy_keys().into_iter().map(Work::Policy))
+            .collect()
+    }
+}
+
+/// The watches on pods, by namespace: only where a workload is being judged.
+#[derive(Default)]
+pub(super) struct PodWatches {
+    controller: Mutex<Weak<Controller>>,
+    watches: Mutex<HashMap<String, PodWatch>>,
+}
+
+struct PodWatch {
+    wanted: Timestamp,
+    task: AbortHandle,
+}
+
+impl Drop for PodWatch {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+impl PodWatches {
+    fn controller(&self, controller: Weak<Controller>) {
+        *self
+            .controller
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner) = controller;
+    }
+
+    /// Keeps the pods of `namespace` watched if they are `wanted`, and ends watches that nobody
+    /// wanted for a while.
+    pub(super) fn want(&self, controller: &Controller, namespace: &str, wanted: bool) {
+        let now = controller.eyes.cluster.now();
+        let mut watches = self.watches.lock().unwrap_or_else(PoisonError::into_inner);
+        if wanted {
+            let known = watches.get_mut(namespace);
+            match known {
+                Some(watch) => watch.wanted = now,
+                None => {
+                    let weak = self
+                        .controller
+                        .lock()
+                        .unwrap_or_else(PoisonError::into_inner);
+                    let Some(controller) = weak.upgrade() else {
+                        return;
+                    };
+                    let task = tokio::spawn(controller.follow_pods(namespace.to_owned()));
+                    let task = task.abort_handle();
+                    watches.insert(namespace.to_owned(), PodWatch { wanted: now, task });
+                }
+            }
+        }
+        watches.retain(|namespace, watch| {
+            let keep = now.duration_since(watch.wanted) <= UNWATCH_AFTER;
+            if !keep {
+                controller.eyes.store.forget_pods(namespace);
+            }
+            keep
+        });
+    }
+}
+
+impl Controller {
+    async fn follow_pods(self: Arc<Self>, namespace: String) {
+        let selection = Selection {
+            namespace: Some(namespace.clone()),
+            labels: String::new(),
+        };
+        let mut events = self.eyes.cluster.watch(kinds::PODS, selection);
+        while let Some(event) = events.next().await {
+            let now = self.eyes.cluster.now();
+            let complete = matches!(event, WatchEvent::Complete);
+            let owner = self.eyes.store.handle_pod(&namespace, &event, now);
+            // ReplicaSets are named after their Deployment and the hash of the template.
+            let deployment = owner
+                .as_deref()
+                .and_then(|name| name.rsplit_once('-'))
+                .map(|(deployment, _)| Key::new(&namespace, deployment));
+            if let Some(key) = deployment {
+                self.queue.add(Work::Workload(key), now);
+            }
+            if complete {
+                self.metrics_arrived(std::slice::from_ref(&namespace));
+            }
+        }
+    }
+}

@@ -1,0 +1,331 @@
+//! From counters to numbers: pure arithmetic over samples whose times are known.
+//!
+//! Whether a number is a breach is said in [`super::health`]. Counters come raw, as the pods count
+//! them since birth, so that an operator that was just restarted knows as much as one that was not.
+
+use std::collections::BTreeSet;
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::{Pod, Ratio};
+
+/// What a pod had counted at the time of one scrape.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Sample {
+    pub at: Timestamp,
+    pub total: f64,
+    pub failed: f64,
+}
+
+/// The counters of one pod, in order of time.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PodCounters {
+    pub pod: String,
+    pub born: Timestamp,
+    pub samples: Vec<Sample>,
+}
+
+/// How much was counted within a span.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Counted {
+    pub total: f64,
+    pub failed: f64,
+}
+
+impl Counted {
+    /// Returns the share that failed; zero when nothing was counted.
+    #[must_use]
+    pub fn failed_share(self) -> Ratio {
+        if self.total > 0.0 {
+            Ratio(self.failed / self.total)
+        } else {
+            Ratio(0.0)
+        }
+    }
+
+    fn plus(self, other: Self) -> Self {
+        Self {
+            total: self.total + other.total,
+            failed: self.failed + other.failed,
+        }
+    }
+}
+
+/// Returns what all `pods` counted in the `window` that ends at `end`.
+#[must_use]
+pub fn counted(pods: &[PodCounters], window: SignedDuration, end: Timestamp) -> Counted {
+    let start = end.saturating_sub(window).unwrap_or(Timestamp::MIN);
+    pods.iter()
+        .map(|pod| counted_by(pod, start, end))
+        .fold(Counted::default(), Counted::plus)
+}
+
+/// A pod that was born within the window counts from zero. An older one counts from its last sample
+/// at or before the window; where there is none, from its first within.
+fn counted_by(pod: &PodCounters, start: Timestamp, end: Timestamp) -> Counted {
+    let newborn = Sample {
+        at: pod.born,
+        total: 0.0,
+        failed: 0.0,
+    };
+    let baseline = pod
+        .samples
+        .iter()
+        .rev()
+        .find(|sample| sample.at <= start)
+        .copied()
+        .or_else(|| (pod.born > start).then_some(newborn));
+    let mut within = pod
+        .samples
+        .iter()
+        .filter(|sample| sample.at > start && sample.at <= end);
+    let Some(mut previous) = baseline.or_else(|| within.next().copied()) else {
+        return Counted::default();
+    };
+    let mut sum = Counted::default();
+    for sample in within {
+        sum = sum.plus(increase(&previous, sample));
+        previous = *sample;
+    }
+    sum
+}
+
+/// A counter that went down was reset when its container restarted, and counts from zero again. The
+/// failed ones are part of the total, so they were reset with it even where they did not go down.
+fn increase(from: &Sample, to: &Sample) -> Counted {
+    if to.total < from.total || to.failed < from.failed {
+        return Counted {
+            total: to.total,
+            failed: to.failed,
+        };
+    }
+    Counted {
+        total: to.total - from.total,
+        failed: to.failed - from.failed,
+    }
+}
+
+/// Returns the time of the newest sample of any pod.
+#[must_use]
+pub fn newest_sample(pods: &[PodCounters]) -> Option<Timestamp> {
+    pods.iter()
+        .filter_map(|pod| pod.samples.last())
+        .map(|sample| sample.at)
+        .max()
+}
+
+/// Returns the smallest gap between two samples of one pod: the scrape interval.
+#[must_use]
+pub fn scrape_interval(pods: &[PodCounters]) -> Option<SignedDuration> {
+    pods.iter()
+        .flat_map(|pod| pod.samples.windows(2))
+        .filter_map(|pair| match pair {
+            [first, second] => Some(second.at.duration_since(first.at)),
+            _ => None,
+        })
+        .filter(|gap| gap.is_positive())
+        .min()
+}
+
+/// Returns since when the share of failures has been over `threshold` without a break, seen at every
+/// sample; `None` when it is not over it at the newest one.
+///
+/// A look with fewer than `minimum` requests in its window breaks the row: it says nothing.
+#[must_use]
+pub fn over_since(
+    pods: &[PodCounters],
+    window: SignedDuration,
+    threshold: Ratio,
+    minimum: u32,
+) -> Option<Timestamp> {
+    let looks: BTreeSet<Timestamp> = pods
+        .iter()
+        .flat_map(|pod| pod.samples.iter().map(|sample| sample.at))
+        .collect();
+    looks
+        .into_iter()
+        .rev()
+        .take_while(|look| {
+            let counted = counted(pods, window, *look);
+            counted.total >= f64::from(minimum) && counted.failed_share() > threshold
+        })
+        .last()
+}
+
+/// Returns how often `pod` restarted in the `window` that ends at `now`.
+///
+/// What happened before the first look is not known; only a pod that is younger than the window
+/// certainly counts from zero.
+#[must_use]
+pub fn restarts_within(pod: &Pod, window: SignedDuration, now: Timestamp) -> u32 {
+    let start = now.saturating_sub(window).unwrap_or(Timestamp::MIN);
+    let Some(newest) = pod.restarts.last() else {
+        return 0;
+    };
+    let before = pod
+        .restarts
+        .iter()
+        .rev()
+        .find(|seen| seen.at <= start)
+        .or(pod.restarts.first());
+    let baseline = if pod.born > start {
+        0
+    } else {
+        before.map_or(0, |seen| seen.count)
+    };
+    newest.count.saturating_sub(baseline)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::decide::RestartCount;
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::UNIX_EPOCH + SignedDuration::from_secs(1_000_000 + second)
+    }
+
+    fn seconds(count: i64) -> SignedDuration {
+        SignedDuration::from_secs(count)
+    }
+
+    fn pod(born: i64, samples: &[(i64, f64, f64)]) -> PodCounters {
+        PodCounters {
+            pod: "checkout-7d9f8b6c5d-abcde".to_owned(),
+            born: at(born),
+            samples: samples
+                .iter()
+                .map(|(second, total, failed)| Sample {
+                    at: at(*second),
+                    total: *total,
+                    failed: *failed,
+                })
+                .collect(),
+        }
+    }
+
+    #[track_caller]
+    fn check(pods: &[PodCounters], window: i64, end: i64, total: f64, failed: f64) {
+        let counted = counted(pods, seconds(window), at(end));
+        assert_eq!((counted.total, counted.failed), (total, failed));
+    }
+
+    #[test]
+    fn a_newborn_counts_from_zero() {
+        check(&[pod(0, &[(5, 40.0, 12.0)])], 60, 5, 40.0, 12.0);
+    }
+
+    #[test]
+    fn an_old_pod_counts_from_the_last_sample_before_the_window() {
+        let old = pod(-600, &[(-5, 100.0, 1.0), (5, 130.0, 2.0), (10, 150.0, 8.0)]);
+        check(&[old], 10, 10, 50.0, 7.0);
+    }
+
+    #[test]
+    fn an_old_pod_without_an_earlier_sample_counts_from_its_first() {
+        let old = pod(-600, &[(5, 130.0, 2.0), (10, 150.0, 8.0)]);
+        check(&[old], 10, 10, 20.0, 6.0);
+    }
+
+    #[test]
+    fn samples_after_the_end_do_not_count() {
+        check(
+            &[pod(0, &[(5, 40.0, 1.0), (10, 90.0, 2.0)])],
+            60,
+            9,
+            40.0,
+            1.0,
+        );
+    }
+
+    #[test]
+    fn a_reset_counter_counts_from_zero_again() {
+        let restarted = pod(0, &[(5, 40.0, 4.0), (10, 30.0, 6.0)]);
+        check(&[restarted], 60, 10, 70.0, 10.0);
+    }
+
+    #[test]
+    fn pods_add_up() {
+        let pods = [pod(0, &[(5, 40.0, 1.0)]), pod(0, &[(6, 60.0, 3.0)])];
+        check(&pods, 60, 6, 100.0, 4.0);
+    }
+
+    #[test]
+    fn nothing_is_counted_without_samples() {
+        check(&[pod(0, &[])], 60, 6, 0.0, 0.0);
+        check(&[], 60, 6, 0.0, 0.0);
+    }
+
+    #[test]
+    fn the_row_over_the_threshold_breaks_where_it_was_not_over() {
+        let counters = pod(
+            0,
+            &[
+                (5, 100.0, 50.0),
+                (10, 2000.0, 50.0),
+                (15, 2100.0, 250.0),
+                (20, 2200.0, 350.0),
+            ],
+        );
+        let since = over_since(&[counters], seconds(60), Ratio(0.05), 20);
+        assert_eq!(since, Some(at(15)));
+    }
+
+    #[test]
+    fn exactly_the_threshold_is_not_over_it() {
+        let counters = pod(0, &[(5, 100.0, 5.0)]);
+        assert_eq!(over_since(&[counters], seconds(60), Ratio(0.05), 20), None);
+    }
+
+    #[test]
+    fn a_look_at_too_few_requests_says_nothing() {
+        let counters = pod(0, &[(5, 19.0, 19.0)]);
+        assert_eq!(
+            over_since(&[counters.clone()], seconds(60), Ratio(0.05), 20),
+            None
+        );
+        assert_eq!(
+            over_since(&[counters], seconds(60), Ratio(0.05), 19),
+            Some(at(5))
+        );
+    }
+
+    #[test]
+    fn the_scrape_interval_is_the_smallest_gap() {
+        let counters = pod(0, &[(5, 1.0, 0.0), (15, 1.0, 0.0), (20, 1.0, 0.0)]);
+        assert_eq!(scrape_interval(&[counters]), Some(seconds(5)));
+        assert_eq!(scrape_interval(&[pod(0, &[(5, 1.0, 0.0)])]), None);
+    }
+
+    fn restarted(born: i64, counts: &[(i64, u32)]) -> Pod {
+        Pod {
+            name: "checkout-7d9f8b6c5d-fghij".to_owned(),
+            born: at(born),
+            restarts: counts
+                .iter()
+                .map(|(second, count)| RestartCount {
+                    at: at(*second),
+                    count: *count,
+                })
+                .collect(),
+        }
+    }
+
+    #[test]
+    fn restarts_of_a_young_pod_all_count() {
+        let pod = restarted(-100, &[(0, 4)]);
+        assert_eq!(restarts_within(&pod, seconds(300), at(0)), 4);
+    }
+
+    #[test]
+    fn restarts_before_the_first_look_at_an_old_pod_do_not_count() {
+        let pod = restarted(-1000, &[(-50, 7), (0, 9)]);
+        assert_eq!(restarts_within(&pod, seconds(300), at(0)), 2);
+    }
+
+    #[test]
+    fn restarts_before_the_window_do_not_count() {
+        let pod = restarted(-1000, &[(-900, 0), (-400, 5), (-10, 6)]);
+        assert_eq!(restarts_within(&pod, seconds(300), at(0)), 1);
+    }
+}

@@ -1,0 +1,962 @@
+//! One base fixture that would act; each case changes one thing.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::decide;
+use crate::decide::{
+    Announcement, Approval, ApprovalTerms, Attempt, Current, Decision, Effect, Entry, EntryKind,
+    ErrorRate, Evidence, Hold, Incident, Memory, Mode, Observed, OnTimeout, Pod, PodCounters,
+    Policy, Preset, Proof, Ratio, Reason, RestartCount, Restarts, Revision, RevisionMemory,
+    RollbackTerms, Sample, State, Timings, Trigger, TriggerKind, Unknown, Verdict, Workload,
+};
+
+pub(super) fn at(second: i64) -> Timestamp {
+    Timestamp::UNIX_EPOCH + SignedDuration::from_secs(1_000_000 + second)
+}
+
+fn seconds(count: i64) -> SignedDuration {
+    SignedDuration::from_secs(count)
+}
+
+fn good() -> Revision {
+    Revision("900d900d900d900d".to_owned())
+}
+
+fn bad() -> Revision {
+    Revision("bad0bad0bad0bad0".to_owned())
+}
+
+fn other() -> Revision {
+    Revision("07e407e407e407e4".to_owned())
+}
+
+fn policy() -> Policy {
+    Policy {
+        name: "checkout-policy".to_owned(),
+        mode: Mode::Automatic,
+        probation: seconds(900),
+        triggers: vec![
+            Trigger {
+                name: "server-errors".to_owned(),
+                mode: None,
+                kind: TriggerKind::ErrorRate(ErrorRate {
+                    preset: Preset::HttpRequests,
+                    matchers: String::new(),
+                    threshold: Ratio(0.05),
+                    window: seconds(60),
+                    sustained: seconds(10),
+                    minimum_requests: 20,
+                }),
+            },
+            Trigger {
+                name: "crashes".to_owned(),
+                mode: None,
+                kind: TriggerKind::Restarts(Restarts {
+                    threshold: 3,
+                    window: seconds(300),
+                    pods: Ratio(0.2),
+                }),
+            },
+        ],
+        approval: ApprovalTerms {
+            required: 1,
+            timeout: seconds(1800),
+            on_timeout: OnTimeout::Escalate,
+        },
+        pause_rollout: true,
+        rollback: RollbackTerms {
+            deadline: seconds(600),
+            recovery: seconds(120),
+        },
+    }
+}
+
+fn asking() -> Policy {
+    Policy {
+        mode: Mode::RequireApproval,
+        ..policy()
+    }
+}
+
+fn counters(failed: f64) -> Evidence {
+    let samples = [85, 90, 95, 100]
+        .iter()
+        .zip(1..)
+        .map(|(second, n)| Sample {
+            at: at(*second),
+            total: 100.0 * f64::from(n),
+            failed: failed * f64::from(n),
+        })
+        .collect();
+    Evidence::Counters(vec![PodCounters {
+        pod: "checkout-bad-x".to_owned(),
+        born: at(80),
+        samples,
+    }])
+}
+
+/// A breached revision that nothing holds back, at second 100.
+fn breached() -> Observed {
+    Observed {
+        workload: Workload {
+            uid: "5eed0001-aaaa-bbbb".to_owned(),
+            name: "checkout".to_owned(),
+            template: bad(),
+            current: Some(Current {
+                number: 2,
+                created: at(70),
+            }),
+            replicas: 4,
+            rolled_out: false,
+            rolling_update: true,
+            paused: false,
+            paused_by: None,
+            ownership_disturbed: false,
+            progress_deadline_exceeded: false,
+            progress_deadline: seconds(600),
+            deleting: false,
+        },
+        memory: Memory {
+            revisions: BTreeMap::from([
+                (good(), known(Verdict::Good, 1, 0)),
+                (bad(), known(Verdict::Unproven, 2, 70)),
+            ]),
+            incident: None,
+        },
+        past: Vec::new(),
+        pods: vec![Pod {
+            name: "checkout-bad-x".to_owned(),
+            born: at(80),
+            restarts: vec![RestartCount {
+                at: at(80),
+                count: 0,
+            }],
+        }],
+        evidence: BTreeMap::from([("server-errors".to_owned(), counters(30.0))]),
+        entries: Vec::new(),
+        recorded: None,
+        approvals_are_checked: true,
+        fresh_code: "k7x2m9".to_owned(),
+        passing_since: None,
+        refusal: None,
+    }
+}
+
+fn known(verdict: Verdict, number: i64, since: i64) -> RevisionMemory {
+    RevisionMemory {
+        verdict,
+        proof: (verdict == Verdict::Good).then_some(Proof::Full),
+        number,
+        since: at(since),
+        rolled_out: (verdict == Verdict::Good).then_some(at(since)),
+        passed: BTreeSet::new(),
+    }
+}
+
+fn healthy() -> Observed {
+    let mut observed = breached();
+    observed.evidence = BTreeMap::from([("server-errors".to_owned(), counters(0.0))]);
+    observed.workload.rolled_out = true;
+    observed
+}
+
+/// An incident that was proposed at second 100.
+fn incident(state: State) -> Incident {
+    Incident {
+        attempt: 1,
+        from: bad(),
+        to: good(),
+        trigger: "server-errors".to_owned(),
+        mode: Mode::Automatic,
+        caps: Vec::new(),
+        state,
+        evidence: "30% of 400 requests failed".to_owned(),
+        outcome: String::new(),
+        approval: policy().approval,
+        rollback: policy().rollback,
+        pause_rollout: true,
+        code: None,
+        approvals: Vec::new(),
+        rejected_by: None,
+        escalated: false,
+        timings: Timings {
+            proposed: at(100),
+            decided: (state != State::AwaitingApproval).then_some(at(100)),
+            patched: None,
+            ended: None,
+        },
+    }
+}
+
+fn during(state: State) -> Observed {
+    let mut observed = breached();
+    observed.memory.incident = Some(incident(state));
+    observed.recorded = Some(at(100));
+    observed
+}
+
+fn awaiting() -> Observed {
+    let mut observed = during(State::AwaitingApproval);
+    if let Some(incident) = &mut observed.memory.incident {
+        incident.code = Some("k7x2m9".to_owned());
+    }
+    observed
+}
+
+fn entry(kind: EntryKind, username: &str) -> Entry {
+    let name = incident(State::AwaitingApproval).name(&breached().workload);
+    Entry {
+        kind,
+        value: format!("{name}/k7x2m9:{username}"),
+    }
+}
+
+/// Verifying at second 110, with the good revision back.
+fn verifying() -> Observed {
+    let mut observed = during(State::Verifying);
+    observed.workload.template = good();
+    observed.workload.current = Some(Current {
+        number: 3,
+        created: at(0),
+    });
+    observed.workload.rolled_out = true;
+    observed.evidence = BTreeMap::from([("server-errors".to_owned(), counters(0.0))]);
+    observed
+}
+
+/// The only place that calls `decide`, so its signature can change without touching the cases.
+#[track_caller]
+fn decided(observed: &Observed, policy: &Policy, second: i64) -> Decision {
+    decide(observed, policy, at(second))
+}
+
+/// Writes, without what people are told.
+fn writes(decision: &Decision) -> Vec<&Effect> {
+    decision
+        .effects
+        .iter()
+        .filter(|effect| !matches!(effect, Effect::Announce(_)))
+        .collect()
+}
+
+#[track_caller]
+fn check_quiet(observed: &Observed, policy: &Policy, reason: &Reason) {
+    let decision = decided(observed, policy, 100);
+    assert_eq!((&decision.reason, writes(&decision)), (reason, vec![]));
+    assert_eq!(decision.memory.incident, None);
+}
+
+#[track_caller]
+fn check_opens(observed: &Observed, policy: &Policy, state: State) -> Incident {
+    let decision = decided(observed, policy, 100);
+    assert_eq!(decision.reason, Reason::Incident(state));
+    assert_eq!(
+        writes(&decision),
+        Vec::<&Effect>::new(),
+        "the record comes first"
+    );
+    let incident = decision.memory.incident.expect("an incident is opened");
+    assert_eq!((&incident.from, &incident.to), (&bad(), &good()));
+    assert_eq!(incident.state, state);
+    incident
+}
+
+#[track_caller]
+fn check_closes(observed: &Observed, second: i64, state: State) -> Incident {
+    let decision = decided(observed, &policy(), second);
+    assert_eq!(writes(&decision), Vec::<&Effect>::new());
+    let incident = decision
+        .memory
+        .incident
+        .expect("the incident is written down");
+    assert_eq!(incident.state, state);
+    assert_eq!(incident.timings.ended, Some(at(second)));
+    incident
+}
+
+fn verdict(decision: &Decision, revision: &Revision) -> Verdict {
+    decision.memory.revisions[revision].verdict
+}
+
+#[test]
+fn a_breach_is_written_down_before_anything_is_written() {
+    let incident = check_opens(&breached(), &policy(), State::RollingBack);
+    assert_eq!(incident.trigger, "server-errors");
+    assert_eq!(incident.timings.decided, Some(at(100)));
+    assert_eq!(
+        incident.evidence,
+        "30% of 400 requests failed in 1m (limit 5%)"
+    );
+}
+
+#[test]
+fn a_recorded_rollback_is_carried_out_and_the_revision_marked_first() {
+    let decision = decided(&during(State::RollingBack), &policy(), 101);
+    assert_eq!(
+        writes(&decision),
+        [&Effect::RollBack {
+            from: bad(),
+            to: good()
+        }]
+    );
+    assert_eq!(verdict(&decision, &bad()), Verdict::Bad);
+}
+
+#[test]
+fn modes_tell_ask_and_act() {
+    check_opens(&breached(), &asking(), State::AwaitingApproval);
+    let observing = Policy {
+        mode: Mode::Observe,
+        ..policy()
+    };
+    check_opens(&breached(), &observing, State::Observed);
+    let disabled = Policy {
+        mode: Mode::Disabled,
+        ..policy()
+    };
+    check_quiet(&breached(), &disabled, &Reason::Disabled);
+}
+
+#[test]
+fn a_trigger_caps_the_mode() {
+    let mut capped = policy();
+    capped.triggers[0].mode = Some(Mode::RequireApproval);
+    let incident = check_opens(&breached(), &capped, State::AwaitingApproval);
+    assert_eq!(
+        incident.caps,
+        ["trigger server-errors has mode RequireApproval"]
+    );
+    let mut raised = asking();
+    raised.triggers[0].mode = Some(Mode::Automatic);
+    check_opens(&breached(), &raised, State::AwaitingApproval);
+}
+
+#[test]
+fn an_observed_breach_is_recorded_once_and_never_counts_as_good() {
+    let observing = Policy {
+        mode: Mode::Observe,
+        ..policy()
+    };
+    let mut observed = breached();
+    observed.past.push(attempt(State::Observed, false));
+    let decision = decided(&observed, &observing, 100);
+    assert_eq!(decision.memory.incident, None);
+
+    let mut later = healthy();
+    later.past.push(attempt(State::Observed, false));
+    let decision = decided(&later, &observing, 101);
+    assert_eq!(verdict(&decision, &bad()), Verdict::Unproven);
+}
+
+fn attempt(state: State, wrote_unasked: bool) -> Attempt {
+    Attempt {
+        from: bad(),
+        attempt: 1,
+        state,
+        wrote_unasked,
+    }
+}
+
+#[test]
+fn unknown_metrics_never_roll_back() {
+    for unknown in [
+        Unknown::NoAnswer {
+            cause: "cannot be reached".to_owned(),
+        },
+        Unknown::NotUnderstood {
+            cause: "no JSON".to_owned(),
+        },
+        Unknown::Incomplete,
+        Unknown::NoData,
+    ] {
+        let mut observed = breached();
+        observed.evidence =
+            BTreeMap::from([("server-errors".to_owned(), Evidence::Missing(unknown))]);
+        check_quiet(&observed, &policy(), &Reason::OnProbation);
+    }
+}
+
+#[test]
+fn a_breach_must_last() {
+    let mut observed = breached();
+    let Some(Evidence::Counters(pods)) = observed.evidence.get_mut("server-errors") else {
+        unreachable!("the fixture has counters");
+    };
+    // The first samples are clean, so the row over the threshold starts at second 95.
+    for sample in &mut pods[0].samples[..2] {
+        sample.failed = 0.0;
+    }
+    check_quiet(&observed, &policy(), &Reason::OnProbation);
+}
+
+#[test]
+fn samples_of_the_past_do_not_judge() {
+    let decision = decided(&breached(), &policy(), 116);
+    assert_eq!(decision.reason, Reason::OnProbation);
+    assert_eq!(
+        decided(&breached(), &policy(), 115).reason,
+        Reason::Incident(State::RollingBack)
+    );
+}
+
+#[test]
+fn holds_come_in_the_order_people_should_read_them() {
+    let mut observed = breached();
+    observed.memory.revisions.remove(&good());
+    check_quiet(&observed, &policy(), &Reason::Held(Hold::NoTarget));
+    observed.workload.replicas = 0;
+    check_quiet(&observed, &policy(), &Reason::Held(Hold::NoReplicas));
+    observed.workload.paused = true;
+    check_quiet(&observed, &policy(), &Reason::Held(Hold::PausedByPerson));
+    observed.workload.deleting = true;
+    check_quiet(&observed, &policy(), &Reason::Held(Hold::Deleting));
+}
+
+#[test]
+fn only_a_good_revision_is_a_target() {
+    for verdict in [Verdict::Unproven, Verdict::Bad, Verdict::Withdrawn] {
+        let mut observed = breached();
+        observed
+            .memory
+            .revisions
+            .insert(good(), known(verdict, 1, 0));
+        check_quiet(&observed, &policy(), &Reason::Held(Hold::NoTarget));
+    }
+}
+
+#[test]
+fn the_newest_good_revision_is_the_target() {
+    let mut observed = breached();
+    observed
+        .memory
+        .revisions
+        .insert(good(), known(Verdict::Good, 1, 0));
+    observed
+        .memory
+        .revisions
+        .insert(other(), known(Verdict::Good, 0, 50));
+    check_opens(&observed, &policy(), State::RollingBack);
+}
+
+#[test]
+fn a_partly_proven_target_needs_approval_unless_the_revision_cannot_run() {
+    let mut observed = breached();
+    if let Some(target) = observed.memory.revisions.get_mut(&good()) {
+        target.proof = Some(Proof::Partial);
+    }
+    check_opens(&observed, &policy(), State::AwaitingApproval);
+    observed.pods[0].restarts.push(RestartCount {
+        at: at(99),
+        count: 3,
+    });
+    observed.evidence.clear();
+    check_opens(&observed, &policy(), State::RollingBack);
+}
+
+#[test]
+fn a_revision_is_rolled_back_automatically_only_once() {
+    for state in [
+        State::Recovered,
+        State::NotRecovered,
+        State::Failed,
+        State::Superseded,
+    ] {
+        let mut observed = breached();
+        observed.past.push(attempt(state, true));
+        let incident = check_opens(&observed, &policy(), State::AwaitingApproval);
+        assert_eq!(incident.attempt, 2);
+    }
+}
+
+#[test]
+fn a_revision_that_people_let_go_is_not_proposed_again() {
+    for state in [State::Rejected, State::Released] {
+        let mut observed = breached();
+        observed.past.push(attempt(state, false));
+        check_quiet(&observed, &policy(), &Reason::LetGo);
+    }
+}
+
+#[test]
+fn what_happened_to_other_revisions_does_not_matter() {
+    let mut observed = breached();
+    observed.past.push(Attempt {
+        from: other(),
+        ..attempt(State::Rejected, true)
+    });
+    check_opens(&observed, &policy(), State::RollingBack);
+}
+
+#[test]
+fn nothing_is_judged_before_the_controller_has_acted_on_the_template() {
+    let mut observed = breached();
+    observed.workload.current = None;
+    check_quiet(&observed, &policy(), &Reason::RevisionNotKnownYet);
+}
+
+#[test]
+fn a_new_revision_is_remembered_from_the_first_look() {
+    let mut observed = healthy();
+    observed.memory.revisions.remove(&bad());
+    let decision = decided(&observed, &policy(), 100);
+    let memory = &decision.memory.revisions[&bad()];
+    assert_eq!(
+        (memory.verdict, memory.number, memory.since),
+        (Verdict::Unproven, 2, at(100))
+    );
+    assert_eq!(memory.rolled_out, Some(at(100)));
+}
+
+#[test]
+fn what_ran_healthy_at_installation_is_adopted() {
+    let mut observed = healthy();
+    observed.memory.revisions.clear();
+    observed.workload.current = Some(Current {
+        number: 7,
+        created: at(-800),
+    });
+    let decision = decided(&observed, &policy(), 100);
+    let memory = &decision.memory.revisions[&bad()];
+    assert_eq!(
+        (memory.verdict, memory.proof),
+        (Verdict::Good, Some(Proof::Vouched))
+    );
+
+    for spoil in [
+        |observed: &mut Observed| observed.workload.rolled_out = false,
+        |observed: &mut Observed| {
+            observed.workload.current = Some(Current {
+                number: 7,
+                created: at(-799),
+            })
+        },
+        |observed: &mut Observed| {
+            observed.evidence = BTreeMap::from([("server-errors".to_owned(), counters(30.0))]);
+        },
+        |observed: &mut Observed| {
+            observed
+                .memory
+                .revisions
+                .insert(good(), known(Verdict::Bad, 1, 0));
+        },
+    ] {
+        let mut spoilt = observed.clone();
+        spoil(&mut spoilt);
+        let decision = decided(&spoilt, &policy(), 100);
+        assert_ne!(verdict(&decision, &bad()), Verdict::Good);
+    }
+}
+
+#[test]
+fn probation_ends_in_good_with_its_proof() {
+    let mut observed = healthy();
+    if let Some(memory) = observed.memory.revisions.get_mut(&bad()) {
+        memory.rolled_out = Some(at(-800));
+    }
+    let decision = decided(&observed, &policy(), 99);
+    assert_eq!(decision.reason, Reason::OnProbation);
+    assert_eq!(decision.look_again, Some(seconds(1)));
+
+    let decision = decided(&observed, &policy(), 100);
+    assert_eq!(decision.reason, Reason::RevisionGood);
+    assert_eq!(decision.memory.revisions[&bad()].proof, Some(Proof::Full));
+    assert!(
+        decision
+            .effects
+            .contains(&Effect::Announce(Announcement::Good(bad())))
+    );
+
+    observed.evidence.clear();
+    let decision = decided(&observed, &policy(), 100);
+    assert_eq!(
+        decision.memory.revisions[&bad()].proof,
+        Some(Proof::Partial)
+    );
+}
+
+#[test]
+fn probation_waits_for_a_breach_that_may_become_one() {
+    let mut observed = healthy();
+    if let Some(memory) = observed.memory.revisions.get_mut(&bad()) {
+        memory.rolled_out = Some(at(-900));
+    }
+    let late = Evidence::Counters(vec![PodCounters {
+        pod: "checkout-bad-x".to_owned(),
+        born: at(80),
+        samples: vec![Sample {
+            at: at(98),
+            total: 100.0,
+            failed: 30.0,
+        }],
+    }]);
+    observed.evidence = BTreeMap::from([("server-errors".to_owned(), late)]);
+    check_quiet(&observed, &policy(), &Reason::OnProbation);
+}
+
+#[test]
+fn a_good_revision_that_comes_back_stays_good_and_gets_no_probation() {
+    let mut observed = breached();
+    observed.workload.template = good();
+    observed.workload.current = Some(Current {
+        number: 3,
+        created: at(0),
+    });
+    let decision = decided(&observed, &policy(), 100);
+    assert_eq!(decision.reason, Reason::RevisionGood);
+    assert_eq!(decision.memory.revisions[&good()].number, 3);
+}
+
+#[test]
+fn a_revision_that_is_deployed_again_is_judged_again() {
+    let mut observed = healthy();
+    observed
+        .memory
+        .revisions
+        .insert(bad(), known(Verdict::Bad, 1, -5000));
+    let decision = decided(&observed, &policy(), 100);
+    let memory = &decision.memory.revisions[&bad()];
+    assert_eq!((memory.verdict, memory.since), (Verdict::Unproven, at(100)));
+}
+
+#[test]
+fn the_code_is_told_only_when_the_api_server_checks_it() {
+    let decision = decided(&during(State::AwaitingApproval), &asking(), 102);
+    assert_eq!(decision.memory.incident.expect("open").code, None);
+    assert_eq!(decision.look_again, Some(seconds(1)));
+
+    let mut slow = during(State::AwaitingApproval);
+    slow.recorded = Some(at(102));
+    let decision = decided(&slow, &asking(), 103);
+    assert_eq!(decision.memory.incident.expect("open").code, None);
+
+    let decision = decided(&during(State::AwaitingApproval), &asking(), 103);
+    assert_eq!(
+        decision.memory.incident.expect("open").code.as_deref(),
+        Some("k7x2m9")
+    );
+    assert!(
+        decision
+            .effects
+            .contains(&Effect::Announce(Announcement::AskForApproval))
+    );
+}
+
+#[test]
+fn an_approval_by_a_person_starts_the_rollback() {
+    let mut observed = awaiting();
+    observed.entries.push(entry(EntryKind::Approve, "alice"));
+    let decision = decided(&observed, &asking(), 110);
+    assert_eq!(decision.reason, Reason::Incident(State::RollingBack));
+    let incident = decision.memory.incident.expect("open");
+    assert_eq!(
+        incident.approvals,
+        [Approval {
+            username: "alice".to_owned(),
+            at: at(110)
+        }]
+    );
+    assert_eq!(incident.timings.decided, Some(at(110)));
+}
+
+#[test]
+fn an_approval_that_nobody_checks_does_not_count() {
+    let mut observed = awaiting();
+    observed.entries.push(entry(EntryKind::Approve, "alice"));
+    observed.approvals_are_checked = false;
+    let decision = decided(&observed, &asking(), 110);
+    assert_eq!(decision.reason, Reason::Incident(State::AwaitingApproval));
+}
+
+#[test]
+fn a_quorum_counts_distinct_people_and_keeps_those_seen() {
+    let mut observed = awaiting();
+    let two = |incident: &mut Incident| incident.approval.required = 2;
+    observed.memory.incident.as_mut().map(two);
+    observed.entries = vec![
+        entry(EntryKind::Approve, "alice"),
+        entry(EntryKind::Approve, "alice"),
+    ];
+    let decision = decided(&observed, &asking(), 110);
+    assert_eq!(decision.reason, Reason::Incident(State::AwaitingApproval));
+
+    // The next approver overwrites the annotation; what was seen is remembered.
+    observed.memory = decision.memory;
+    observed.entries = vec![entry(EntryKind::Approve, "bob")];
+    let decision = decided(&observed, &asking(), 120);
+    assert_eq!(decision.reason, Reason::Incident(State::RollingBack));
+}
+
+#[test]
+fn reject_wins_over_approve() {
+    let mut observed = awaiting();
+    observed.entries = vec![
+        entry(EntryKind::Approve, "alice"),
+        entry(EntryKind::Reject, "bob"),
+    ];
+    let incident = check_closes(&observed, 110, State::Rejected);
+    assert_eq!(incident.rejected_by.as_deref(), Some("bob"));
+}
+
+#[test]
+fn silence_does_what_the_policy_says() {
+    let mut observed = awaiting();
+    let decision = decided(&observed, &asking(), 1899);
+    assert_eq!(decision.reason, Reason::Incident(State::AwaitingApproval));
+    assert_eq!(decision.look_again, Some(seconds(1)));
+
+    let decision = decided(&observed, &asking(), 1900);
+    assert_eq!(decision.reason, Reason::Incident(State::AwaitingApproval));
+    assert!(decision.memory.incident.expect("open").escalated);
+    assert!(
+        decision
+            .effects
+            .contains(&Effect::Announce(Announcement::Escalate))
+    );
+
+    let silence = |observed: &mut Observed, on_timeout| {
+        let set = |incident: &mut Incident| incident.approval.on_timeout = on_timeout;
+        observed.memory.incident.as_mut().map(set);
+    };
+    silence(&mut observed, OnTimeout::Release);
+    check_closes(&observed, 1900, State::Released);
+    silence(&mut observed, OnTimeout::RollBack);
+    let decision = decided(&observed, &asking(), 1900);
+    assert_eq!(decision.reason, Reason::Incident(State::RollingBack));
+}
+
+#[test]
+fn the_rollout_stands_still_while_people_decide() {
+    let pause = Effect::PauseRollout { from: bad() };
+    let decision = decided(&during(State::AwaitingApproval), &asking(), 101);
+    assert_eq!(writes(&decision), [&pause]);
+
+    for spoil in [
+        |observed: &mut Observed| observed.workload.rolled_out = true,
+        |observed: &mut Observed| observed.workload.rolling_update = false,
+        |observed: &mut Observed| observed.workload.paused = true,
+        |observed: &mut Observed| {
+            // A person resumed it: our mark is there, the pause is not.
+            let name = incident(State::AwaitingApproval).name(&observed.workload);
+            observed.workload.paused_by = Some(name);
+        },
+        |observed: &mut Observed| {
+            let never = |incident: &mut Incident| incident.pause_rollout = false;
+            observed.memory.incident.as_mut().map(never);
+        },
+    ] {
+        let mut spoilt = during(State::AwaitingApproval);
+        spoil(&mut spoilt);
+        let decision = decided(&spoilt, &asking(), 101);
+        assert_eq!(writes(&decision), Vec::<&Effect>::new());
+    }
+}
+
+#[test]
+fn our_pause_does_not_outlive_the_incident() {
+    let mut observed = healthy();
+    observed.workload.paused = true;
+    observed.workload.paused_by = Some("checkout-bad0bad0-5eed0001-1".to_owned());
+    observed.past.push(attempt(State::Rejected, false));
+    let decision = decided(&observed, &policy(), 100);
+    assert_eq!(writes(&decision), [&Effect::ResumeRollout]);
+
+    observed.workload.paused_by = None;
+    assert_eq!(
+        writes(&decided(&observed, &policy(), 100)),
+        Vec::<&Effect>::new()
+    );
+}
+
+#[test]
+fn a_worse_trigger_does_not_wait_for_approval() {
+    let mut observed = awaiting();
+    let decision = decided(&observed, &policy(), 101);
+    assert_eq!(decision.reason, Reason::Incident(State::RollingBack));
+
+    observed.past.push(attempt(State::Recovered, true));
+    let decision = decided(&observed, &policy(), 101);
+    assert_eq!(decision.reason, Reason::Incident(State::AwaitingApproval));
+}
+
+#[test]
+fn a_newer_deploy_wins_in_every_state() {
+    for state in [
+        State::AwaitingApproval,
+        State::RollingBack,
+        State::Verifying,
+    ] {
+        let mut observed = during(state);
+        observed.workload.template = other();
+        check_closes(&observed, 110, State::Superseded);
+    }
+}
+
+#[test]
+fn a_person_who_put_it_back_is_thanked_with_verification() {
+    let mut observed = awaiting();
+    observed.workload.template = good();
+    let decision = decided(&observed, &asking(), 110);
+    assert_eq!(decision.reason, Reason::Incident(State::Verifying));
+}
+
+#[test]
+fn a_pause_in_between_stops_the_rollback_until_its_deadline() {
+    let mut observed = during(State::RollingBack);
+    observed.workload.paused = true;
+    let decision = decided(&observed, &policy(), 101);
+    assert_eq!(decision.reason, Reason::Held(Hold::PausedByPerson));
+    assert_eq!(writes(&decision), Vec::<&Effect>::new());
+    check_closes(&observed, 700, State::Failed);
+}
+
+#[test]
+fn our_own_pause_does_not_stop_the_rollback() {
+    let mut observed = during(State::RollingBack);
+    observed.workload.paused = true;
+    observed.workload.paused_by = Some("checkout-bad0bad0-5eed0001-1".to_owned());
+    let decision = decided(&observed, &policy(), 101);
+    assert_eq!(
+        writes(&decision),
+        [&Effect::RollBack {
+            from: bad(),
+            to: good()
+        }]
+    );
+}
+
+#[test]
+fn a_refused_rollback_fails_with_the_refusal() {
+    let mut observed = during(State::RollingBack);
+    observed.refusal = Some("image not allowed".to_owned());
+    let incident = check_closes(&observed, 101, State::Failed);
+    assert!(incident.outcome.contains("image not allowed"));
+}
+
+#[test]
+fn interrupted_rollback_is_finished_once() {
+    let recorded = decided(&breached(), &policy(), 100).memory;
+    let not_patched = Observed {
+        memory: recorded.clone(),
+        ..breached()
+    };
+    let again = decided(&not_patched, &policy(), 101);
+    assert_eq!(
+        writes(&again),
+        [&Effect::RollBack {
+            from: bad(),
+            to: good()
+        }]
+    );
+
+    let mut patched = Observed {
+        memory: recorded,
+        ..breached()
+    };
+    patched.workload.template = good();
+    let done = decided(&patched, &policy(), 101);
+    assert_eq!(done.reason, Reason::Incident(State::Verifying));
+    assert_eq!(writes(&done), Vec::<&Effect>::new());
+}
+
+#[test]
+fn recovery_needs_the_triggers_to_pass_for_the_time_asked() {
+    let mut observed = verifying();
+    let decision = decided(&observed, &policy(), 110);
+    assert_eq!(decision.passing_since, Some(at(110)));
+    assert_eq!(decision.look_again, Some(FALLBACK_OF_TESTS));
+    observed.passing_since = Some(at(-10));
+    check_closes(&observed, 110, State::Recovered);
+    observed.passing_since = Some(at(-9));
+    let decision = decided(&observed, &policy(), 110);
+    assert_eq!(decision.reason, Reason::Incident(State::Verifying));
+    assert_eq!(decision.look_again, Some(seconds(1)));
+}
+
+const FALLBACK_OF_TESTS: SignedDuration = SignedDuration::from_secs(30);
+
+#[test]
+fn recovery_waits_for_ownership_to_go_back() {
+    let mut observed = verifying();
+    observed.passing_since = Some(at(-10));
+    observed.workload.ownership_disturbed = true;
+    let decision = decided(&observed, &policy(), 110);
+    assert_eq!(
+        writes(&decision),
+        [&Effect::RestoreOwnership { to: good() }]
+    );
+    assert_eq!(decision.reason, Reason::Incident(State::Verifying));
+}
+
+#[test]
+fn recovery_starts_over_when_a_trigger_does_not_pass() {
+    for spoil in [
+        |observed: &mut Observed| observed.workload.rolled_out = false,
+        |observed: &mut Observed| observed.evidence.clear(),
+        |observed: &mut Observed| {
+            observed.evidence = BTreeMap::from([("server-errors".to_owned(), counters(30.0))]);
+        },
+    ] {
+        let mut observed = verifying();
+        observed.passing_since = Some(at(-10));
+        spoil(&mut observed);
+        let decision = decided(&observed, &policy(), 110);
+        assert_eq!(decision.reason, Reason::Incident(State::Verifying));
+        assert_eq!(decision.passing_since, None);
+    }
+}
+
+#[test]
+fn the_deadline_says_what_was_missing() {
+    let mut early = verifying();
+    if let Some(incident) = &mut early.memory.incident {
+        incident.timings.decided = Some(at(-500));
+    }
+    let mut failing = early.clone();
+    failing.evidence = BTreeMap::from([("server-errors".to_owned(), counters(30.0))]);
+    check_closes(&failing, 100, State::NotRecovered);
+    let decision = decided(&failing, &policy(), 100);
+    assert_eq!(verdict(&decision, &bad()), Verdict::Unproven);
+
+    let mut incomplete = early.clone();
+    incomplete.workload.rolled_out = false;
+    check_closes(&incomplete, 100, State::Failed);
+
+    let mut blind = early;
+    blind.evidence.clear();
+    let incident = check_closes(&blind, 100, State::Failed);
+    assert!(incident.outcome.contains("could not be verified"));
+}
+
+#[test]
+fn a_bad_revision_that_is_put_back_is_told_and_not_fought() {
+    let mut observed = during(State::Verifying);
+    observed.workload.template = bad();
+    let decision = decided(&observed, &policy(), 110);
+    assert_eq!(decision.reason, Reason::Incident(State::Superseded));
+    assert_eq!(writes(&decision), Vec::<&Effect>::new());
+    assert!(
+        decision
+            .effects
+            .contains(&Effect::Announce(Announcement::Fighting))
+    );
+}
+
+#[test]
+fn every_state_looks_again_by_itself() {
+    for observed in [
+        breached(),
+        healthy(),
+        awaiting(),
+        during(State::RollingBack),
+        verifying(),
+    ] {
+        let decision = decided(&observed, &policy(), 100);
+        assert!(
+            decision.look_again.is_some(),
+            "{:?} sleeps for ever",
+            decision.reason
+        );
+    }
+}

@@ -1,0 +1,277 @@
+//! No incident is open: the current revision is getting known, on probation, or through it.
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::{Case, FALLBACK};
+use crate::decide::health::{Measurement, Reading, TriggerReading, Unknown};
+use crate::decide::model::Announcement;
+use crate::decide::{
+    Current, Decision, Effect, Hold, Incident, Memory, Mode, Proof, Reason, RevisionMemory, State,
+    Timings, Verdict, holds, target,
+};
+
+pub(super) fn when_watching(case: &Case<'_>) -> Decision {
+    let decision = judge(case);
+    let workload = &case.observed.workload;
+    // Our pause belongs to an incident. Where none is open, it must not outlive it: nobody's fix
+    // would roll out. A mark without a pause goes too, or it would claim a person's later pause.
+    if workload.paused_by.is_some() {
+        return decision.with(Effect::ResumeRollout);
+    }
+    decision
+}
+
+fn judge(case: &Case<'_>) -> Decision {
+    if case.policy.mode == Mode::Disabled {
+        return case.stay(Reason::Disabled, None);
+    }
+    let Some(current) = &case.observed.workload.current else {
+        return case.stay(Reason::RevisionNotKnownYet, Some(FALLBACK));
+    };
+    let memory = match case.observed.current_memory() {
+        Some(known) => brought_up_to_date(case, known, current),
+        None => first_seen(case, current),
+    };
+    if memory.verdict == Verdict::Good {
+        return keep(case, memory, Reason::RevisionGood, None);
+    }
+    match case.worst_breach() {
+        Some((reading, measurement)) => breached(case, memory, reading, measurement),
+        None => on_probation(case, memory),
+    }
+}
+
+/// A revision that nobody has judged. One that ran healthy long before Astern first saw the
+/// workload is adopted: without it a fresh installation would have nothing to go back to.
+fn first_seen(case: &Case<'_>, current: &Current) -> RevisionMemory {
+    let workload = &case.observed.workload;
+    let age = case.now.duration_since(current.created);
+    let adopted = case.observed.memory.revisions.is_empty()
+        && workload.rolled_out
+        && age >= case.policy.probation
+        && case.worst_breach().is_none();
+    RevisionMemory {
+        verdict: if adopted {
+            Verdict::Good
+        } else {
+            Verdict::Unproven
+        },
+        proof: adopted.then_some(Proof::Vouched),
+        number: current.number,
+        since: case.now,
+        rolled_out: workload.rolled_out.then_some(case.now),
+        passed: std::collections::BTreeSet::new(),
+    }
+}
+
+/// A revision number that moved means that the revision became current anew: somebody deployed it
+/// again, so it is judged again. A good one stays good.
+fn brought_up_to_date(
+    case: &Case<'_>,
+    known: &RevisionMemory,
+    current: &Current,
+) -> RevisionMemory {
+    let mut memory = known.clone();
+    if current.number != known.number {
+        memory.number = current.number;
+        memory.since = case.now;
+        memory.rolled_out = None;
+        memory.passed.clear();
+        if memory.verdict != Verdict::Good {
+            memory.verdict = Verdict::Unproven;
+        }
+    }
+    if memory.rolled_out.is_none() && case.observed.workload.rolled_out {
+        memory.rolled_out = Some(case.now);
+    }
+    if memory.verdict != Verdict::Good {
+        let passing = case
+            .readings
+            .iter()
+            .filter(|reading| matches!(reading.reading, Reading::Passing(_)));
+        memory
+            .passed
+            .extend(passing.map(|reading| reading.trigger.clone()));
+    }
+    memory
+}
+
+fn on_probation(case: &Case<'_>, mut memory: RevisionMemory) -> Decision {
+    let end = probation_end(case, &memory);
+    let undecided = case.readings.iter().any(|reading| {
+        matches!(
+            reading.reading,
+            Reading::Unknown(Unknown::NotLongEnough { .. })
+        )
+    });
+    match end {
+        Some(end) if case.now >= end && !undecided && may_become_good(case, &memory) => {
+            let judging = case
+                .readings
+                .iter()
+                .filter(|reading| reading.mode > Mode::Disabled);
+            let full = judging
+                .into_iter()
+                .all(|reading| memory.passed.contains(&reading.trigger));
+            memory.verdict = Verdict::Good;
+            memory.proof = Some(if full { Proof::Full } else { Proof::Partial });
+            let revision = case.observed.workload.template.clone();
+            keep(case, memory, Reason::RevisionGood, None).announcing(Announcement::Good(revision))
+        }
+        Some(end) if end > case.now => {
+            let left = end.duration_since(case.now);
+            keep(case, memory, Reason::OnProbation, Some(left.min(FALLBACK)))
+        }
+        Some(_) | None => keep(case, memory, Reason::OnProbation, Some(FALLBACK)),
+    }
+}
+
+/// A revision that Astern would have gone back from is not one to go back to.
+fn may_become_good(case: &Case<'_>, memory: &RevisionMemory) -> bool {
+    memory.verdict == Verdict::Unproven && !Past::of(case).observed
+}
+
+fn probation_end(case: &Case<'_>, memory: &RevisionMemory) -> Option<Timestamp> {
+    memory.rolled_out.map(|complete| {
+        complete
+            .saturating_add(case.policy.probation)
+            .unwrap_or(Timestamp::MAX)
+    })
+}
+
+fn breached(
+    case: &Case<'_>,
+    memory: RevisionMemory,
+    reading: &TriggerReading,
+    measurement: &Measurement,
+) -> Decision {
+    let past = Past::of(case);
+    if past.let_go {
+        return keep(case, memory, Reason::LetGo, Some(FALLBACK));
+    }
+    if let Some(hold) = holds::first_hold(case.observed) {
+        return keep(case, memory, Reason::Held(hold), Some(FALLBACK))
+            .announcing(Announcement::Held(hold));
+    }
+    let Some((to, target)) = target::newest_good(case.observed) else {
+        return keep(case, memory, Reason::Held(Hold::NoTarget), Some(FALLBACK));
+    };
+    let mut caps = Vec::new();
+    let mut mode = reading.mode;
+    if mode < case.policy.mode {
+        caps.push(format!(
+            "trigger {} has mode {}",
+            reading.trigger,
+            mode.name()
+        ));
+    }
+    let allowed = target::mode_allowed(target.proof, reading.cannot_run);
+    if allowed < mode {
+        mode = allowed;
+        caps.push("the target was never judged on real data by every trigger".to_owned());
+    }
+    if past.wrote_unasked && mode > Mode::RequireApproval {
+        mode = Mode::RequireApproval;
+        caps.push("this revision was rolled back automatically before".to_owned());
+    }
+    if past.observed && mode == Mode::Observe {
+        return keep(
+            case,
+            memory,
+            Reason::Incident(State::Observed),
+            Some(FALLBACK),
+        );
+    }
+    let state = match mode {
+        Mode::Automatic => State::RollingBack,
+        Mode::RequireApproval => State::AwaitingApproval,
+        Mode::Observe | Mode::Disabled => State::Observed,
+    };
+    let incident = Incident {
+        attempt: past.attempts + 1,
+        from: case.observed.workload.template.clone(),
+        to: to.clone(),
+        trigger: reading.trigger.clone(),
+        mode,
+        caps,
+        state,
+        evidence: measurement.to_string(),
+        outcome: String::new(),
+        approval: case.policy.approval.clone(),
+        rollback: case.policy.rollback.clone(),
+        pause_rollout: case.policy.pause_rollout,
+        code: None,
+        approvals: Vec::new(),
+        rejected_by: None,
+        escalated: false,
+        timings: Timings {
+            proposed: case.now,
+            decided: (state == State::RollingBack).then_some(case.now),
+            patched: None,
+            ended: (state == State::Observed).then_some(case.now),
+        },
+    };
+    open(case, memory, incident)
+}
+
+/// Writes the incident down first; the next look at it acts. An operator that stops in between finds
+/// the record and goes on from it.
+fn open(case: &Case<'_>, mut memory: RevisionMemory, incident: Incident) -> Decision {
+    let state = incident.state;
+    if state == State::RollingBack {
+        memory.verdict = Verdict::Bad;
+        memory.proof = None;
+    }
+    let mut decision = keep(
+        case,
+        memory,
+        Reason::Incident(state),
+        Some(SignedDuration::ZERO),
+    );
+    if state == State::Observed {
+        decision.look_again = Some(FALLBACK);
+    }
+    decision.memory.incident = Some(incident);
+    decision.announcing(Announcement::Incident(state))
+}
+
+/// What became of earlier incidents of the current revision.
+struct Past {
+    attempts: u32,
+    observed: bool,
+    wrote_unasked: bool,
+    let_go: bool,
+}
+
+impl Past {
+    fn of(case: &Case<'_>) -> Self {
+        let current = &case.observed.workload.template;
+        let own = || {
+            case.observed
+                .past
+                .iter()
+                .filter(move |attempt| attempt.from == *current)
+        };
+        Self {
+            attempts: own().map(|attempt| attempt.attempt).max().unwrap_or(0),
+            observed: own().any(|attempt| attempt.state == State::Observed),
+            wrote_unasked: own().any(|attempt| attempt.wrote_unasked),
+            let_go: own().any(|attempt| matches!(attempt.state, State::Rejected | State::Released)),
+        }
+    }
+}
+
+fn keep(
+    case: &Case<'_>,
+    memory: RevisionMemory,
+    reason: Reason,
+    look_again: Option<SignedDuration>,
+) -> Decision {
+    let mut all = Memory {
+        revisions: case.observed.memory.revisions.clone(),
+        incident: None,
+    };
+    all.revisions
+        .insert(case.observed.workload.template.clone(), memory);
+    case.remember(all, reason, look_again)
+}

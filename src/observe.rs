@@ -1,0 +1,267 @@
+//! Reads the world through the port; writes nothing, decides nothing.
+//!
+//! [`observe`] puts together what one decision rests on: what the watches have seen, read again at
+//! the API server where an incident is open, and what the metric sources last said.
+
+pub mod attachment;
+pub mod cache;
+pub mod pods;
+pub mod prometheus;
+pub mod store;
+pub mod workload;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use jiff::{SignedDuration, Timestamp};
+
+use self::cache::Key;
+use self::prometheus::feeds::Feeds;
+use self::prometheus::presets::{Metric, Series};
+use self::store::{Remembered, Store};
+use self::workload::{Deployment, ReplicaSet};
+use crate::api::names;
+use crate::api::parse::ParsedPolicy;
+use crate::decide::{
+    Entry, Evidence, Observed, Pod, PodCounters, State, Trigger, TriggerKind, Unknown,
+};
+use crate::port::{self, Cluster, ObjectRef, Selection, kinds};
+
+/// Why the world could not be read.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error("failed to read deployment {name:?}")]
+    GetDeployment {
+        name: String,
+        #[source]
+        source: port::Error,
+    },
+    #[error("failed to list the replica sets of deployment {name:?}")]
+    ListReplicaSets {
+        name: String,
+        #[source]
+        source: port::Error,
+    },
+    #[error("failed to read the binding of the admission policy for approvals")]
+    GetApprovalsBinding {
+        #[source]
+        source: port::Error,
+    },
+}
+
+/// Where to look.
+#[derive(Clone)]
+pub struct Eyes {
+    pub cluster: Arc<dyn Cluster>,
+    pub store: Arc<Store>,
+    pub feeds: Arc<Feeds>,
+    /// Approvals count even where the API server does not check who writes them.
+    pub accept_unverified_approvals: bool,
+}
+
+/// What the process itself remembers about a workload. Losing it loses nothing.
+#[derive(Clone, Debug, Default)]
+pub struct Volatile {
+    pub passing_since: Option<Timestamp>,
+    pub refusal: Option<String>,
+}
+
+/// What was seen of one workload.
+pub struct Look {
+    pub deployment: Arc<Deployment>,
+    pub remembered: Remembered,
+    pub observed: Observed,
+}
+
+/// Looks at the Deployment under `key`, which `policy` governs. `None` when it is gone.
+///
+/// # Errors
+///
+/// When the API server gives no answer. The caller tries again later; nothing was changed.
+pub async fn observe(
+    eyes: &Eyes,
+    key: &Key,
+    policy: &ParsedPolicy,
+    volatile: &Volatile,
+    fresh_code: String,
+) -> Result<Option<Look>, Error> {
+    let Some(mut deployment) = eyes.store.deployment(key) else {
+        return Ok(None);
+    };
+    let remembered = eyes.store.remembered(&deployment.uid);
+    if remembered.open.is_some() {
+        match read_now(eyes, key).await? {
+            // Deleted and made anew: the watch will say so, and what is remembered is not its own.
+            Some(now) if now.uid != deployment.uid => return Ok(None),
+            Some(now) => deployment = Arc::new(now),
+            None => return Ok(None),
+        }
+    }
+    let current = current_replica_set(eyes, &deployment).await?;
+    let mut observed = Observed {
+        workload: deployment.workload(current.as_ref()),
+        memory: remembered.memory(),
+        past: remembered.past.clone(),
+        pods: Vec::new(),
+        evidence: BTreeMap::new(),
+        entries: entries(&deployment, &remembered),
+        recorded: remembered.open.as_ref().map(|record| record.created),
+        approvals_are_checked: false,
+        fresh_code,
+        passing_since: volatile.passing_since,
+        refusal: volatile.refusal.clone(),
+    };
+    if observed.needs_judging(&policy.policy) {
+        if let Some(replica_set) = &current {
+            observed.pods = eyes.store.pods(&key.namespace, &replica_set.uid);
+        }
+        observed.evidence = evidence(eyes, key, policy, &observed.pods);
+    }
+    observed.approvals_are_checked = approvals_are_checked(eyes, &observed).await?;
+    Ok(Some(Look {
+        deployment,
+        remembered,
+        observed,
+    }))
+}
+
+/// While an incident is open, what the watch has seen is not new enough to act on.
+async fn read_now(eyes: &Eyes, key: &Key) -> Result<Option<Deployment>, Error> {
+    let object = ObjectRef::new(kinds::DEPLOYMENTS, &key.namespace, &key.name);
+    let live = eyes
+        .cluster
+        .get(&object)
+        .await
+        .map_err(|source| Error::GetDeployment {
+            name: key.name.clone(),
+            source,
+        })?;
+    Ok(live.as_ref().and_then(Deployment::read))
+}
+
+async fn current_replica_set(
+    eyes: &Eyes,
+    deployment: &Deployment,
+) -> Result<Option<ReplicaSet>, Error> {
+    if !deployment.seen_by_controller {
+        return Ok(None);
+    }
+    if let Some(known) = eyes.store.replica_set(deployment) {
+        return Ok(Some(known));
+    }
+    let selection = Selection {
+        namespace: Some(deployment.namespace.clone()),
+        labels: deployment.selector.clone(),
+    };
+    let listed = eyes
+        .cluster
+        .list(kinds::REPLICA_SETS, &selection)
+        .await
+        .map_err(|source| Error::ListReplicaSets {
+            name: deployment.name.clone(),
+            source,
+        })?;
+    let current = listed
+        .iter()
+        .find_map(|object| deployment.current_replica_set(object));
+    if let Some(replica_set) = &current {
+        eyes.store.found_replica_set(deployment, replica_set);
+    }
+    Ok(current)
+}
+
+fn entries(deployment: &Deployment, remembered: &Remembered) -> Vec<Entry> {
+    let on_rollback = remembered.open.iter().flat_map(|record| &record.entries);
+    deployment
+        .entries
+        .iter()
+        .chain(on_rollback)
+        .cloned()
+        .collect()
+}
+
+/// A look that costs a request, so it is taken only when there is an answer to check.
+async fn approvals_are_checked(eyes: &Eyes, observed: &Observed) -> Result<bool, Error> {
+    let asking = observed
+        .memory
+        .incident
+        .as_ref()
+        .is_some_and(|incident| incident.state == State::AwaitingApproval);
+    if eyes.accept_unverified_approvals || !asking || observed.entries.is_empty() {
+        return Ok(true);
+    }
+    let binding = ObjectRef::new(
+        kinds::ADMISSION_POLICY_BINDINGS,
+        "",
+        names::APPROVALS_BINDING,
+    );
+    let found = eyes
+        .cluster
+        .get(&binding)
+        .await
+        .map_err(|source| Error::GetApprovalsBinding { source })?;
+    Ok(found.is_some())
+}
+
+/// Samples before the window are needed to know what a counter stood at when it began; this many
+/// seconds hold at least two of them up to a scrape interval of 30 seconds.
+const BEFORE_THE_WINDOW: SignedDuration = SignedDuration::from_secs(60);
+
+fn evidence(
+    eyes: &Eyes,
+    key: &Key,
+    policy: &ParsedPolicy,
+    pods: &[Pod],
+) -> BTreeMap<String, Evidence> {
+    let triggers = policy.policy.triggers.iter();
+    triggers
+        .filter_map(|trigger| {
+            let (series, range) = wanted(trigger, &policy.metric_source)?;
+            let range = range + BEFORE_THE_WINDOW;
+            let answer = eyes
+                .feeds
+                .wanted(&series, &key.namespace, range, eyes.cluster.now());
+            let evidence = match answer.as_ref().map(|answer| &answer.samples) {
+                None => Evidence::Missing(Unknown::NoData),
+                Some(Err(unknown)) => Evidence::Missing(unknown.clone()),
+                Some(Ok(samples)) => Evidence::Counters(joined(samples, key, pods)),
+            };
+            Some((trigger.name.clone(), evidence))
+        })
+        .collect()
+}
+
+/// Returns what to ask for a trigger, and how far back; `None` for one that reads no metrics.
+fn wanted(trigger: &Trigger, source: &str) -> Option<(Series, SignedDuration)> {
+    let (metric, matchers, range) = match &trigger.kind {
+        TriggerKind::ErrorRate(rule) => (
+            Metric::Requests(rule.preset),
+            rule.matchers.clone(),
+            rule.window + rule.sustained,
+        ),
+        TriggerKind::ProbeFailures(rule) => {
+            (Metric::Probes(rule.probe), String::new(), rule.window)
+        }
+        TriggerKind::Restarts(_) | TriggerKind::RolloutStalled => return None,
+    };
+    let series = Series {
+        source: source.to_owned(),
+        metric,
+        matchers,
+    };
+    Some((series, range))
+}
+
+/// Keeps the samples of the revision's own pods: a name in a label proves nothing by itself.
+fn joined(samples: &prometheus::answer::Samples, key: &Key, pods: &[Pod]) -> Vec<PodCounters> {
+    pods.iter()
+        .filter_map(|pod| {
+            let samples = samples.get(&(key.namespace.clone(), pod.name.clone()))?;
+            Some(PodCounters {
+                pod: pod.name.clone(),
+                born: pod.born,
+                samples: samples.clone(),
+            })
+        })
+        .collect()
+}

@@ -1,0 +1,375 @@
+//! All that the watches have seen.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use jiff::Timestamp;
+use serde_json::Value;
+
+use super::cache::{Cache, Key};
+use super::pods::Pods;
+use super::workload::{Deployment, ReplicaSet};
+use crate::api::parse::{self, FieldError, ParsedPolicy};
+use crate::api::record::revision::{self, RevisionRecord};
+use crate::api::record::rollback::{self, RollbackRecord};
+use crate::api::record::text;
+use crate::decide::{Attempt, Memory, Pod, Revision, RevisionMemory};
+use crate::observe::prometheus::feeds::Endpoint;
+use crate::port::{Kind, WatchEvent, kinds};
+
+/// A policy as it was read, usable or not.
+#[derive(Debug)]
+pub struct PolicyObject {
+    pub resource_version: String,
+    pub generation: i64,
+    pub status: Value,
+    pub parsed: Result<Arc<ParsedPolicy>, Vec<FieldError>>,
+}
+
+/// A metric source as it was read, usable or not.
+pub type Source = Result<Endpoint, String>;
+
+/// The process's view of the cluster.
+#[derive(Debug)]
+pub struct Store {
+    inner: Mutex<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    deployments: Cache<Arc<Deployment>>,
+    policies: Cache<Arc<PolicyObject>>,
+    sources: Cache<Source>,
+    rollbacks: Cache<Arc<RollbackRecord>>,
+    revisions: Cache<Arc<RevisionRecord>>,
+    pods: HashMap<String, Pods>,
+    replica_sets: HashMap<Key, (Revision, ReplicaSet)>,
+}
+
+impl Default for Store {
+    fn default() -> Self {
+        Self {
+            inner: Mutex::new(Inner {
+                deployments: Cache::new(|object| Deployment::read(object).map(Arc::new)),
+                policies: Cache::new(|object| Some(Arc::new(policy(object)))),
+                sources: Cache::new(|object| Some(source(object))),
+                rollbacks: Cache::new(|object| rollback::read(object).map(Arc::new)),
+                revisions: Cache::new(|object| revision::read(object).map(Arc::new)),
+                pods: HashMap::new(),
+                replica_sets: HashMap::new(),
+            }),
+        }
+    }
+}
+
+impl Store {
+    /// Says how many watches will follow `kind`.
+    pub fn expect_parts(&self, kind: Kind, parts: usize) {
+        let mut inner = self.lock();
+        match kind {
+            kinds::DEPLOYMENTS => inner.deployments.expect_parts(parts),
+            kinds::ROLLBACK_POLICIES => inner.policies.expect_parts(parts),
+            kinds::METRIC_SOURCES => inner.sources.expect_parts(parts),
+            kinds::ROLLBACKS => inner.rollbacks.expect_parts(parts),
+            kinds::CONTROLLER_REVISIONS => inner.revisions.expect_parts(parts),
+            _ => (),
+        }
+    }
+
+    /// Takes in one event of the watch number `part` on `kind`. Returns the keys whose objects
+    /// changed.
+    pub fn handle(&self, kind: Kind, part: usize, event: &WatchEvent) -> Vec<Key> {
+        let mut inner = self.lock();
+        match kind {
+            kinds::DEPLOYMENTS => inner.deployments.handle(part, event),
+            kinds::ROLLBACK_POLICIES => inner.policies.handle(part, event),
+            kinds::METRIC_SOURCES => inner.sources.handle(part, event),
+            kinds::ROLLBACKS => inner.rollbacks.handle(part, event),
+            kinds::CONTROLLER_REVISIONS => inner.revisions.handle(part, event),
+            _ => Vec::new(),
+        }
+    }
+
+    /// Takes in what a write returned, so that the next look sees it before the watch does.
+    pub fn wrote(&self, kind: Kind, object: &Value) {
+        let mut inner = self.lock();
+        match kind {
+            kinds::DEPLOYMENTS => inner.deployments.apply(None, object),
+            kinds::ROLLBACK_POLICIES => inner.policies.apply(None, object),
+            kinds::ROLLBACKS => inner.rollbacks.apply(None, object),
+            kinds::CONTROLLER_REVISIONS => inner.revisions.apply(None, object),
+            _ => None,
+        };
+    }
+
+    /// Takes in one event of the watch on the pods of `namespace`. Returns the name of the
+    /// ReplicaSet whose pods changed.
+    pub fn handle_pod(
+        &self,
+        namespace: &str,
+        event: &WatchEvent,
+        now: Timestamp,
+    ) -> Option<String> {
+        let mut inner = self.lock();
+        let pods = inner.pods.entry(namespace.to_owned()).or_default();
+        match event {
+            WatchEvent::Restarted => pods.restart(),
+            WatchEvent::Applied(object) => return pods.apply(object, now),
+            WatchEvent::Complete => pods.complete(),
+            WatchEvent::Deleted(object) => pods.delete(object),
+        }
+        None
+    }
+
+    /// Forgets the pods of a namespace whose watch has ended.
+    pub fn forget_pods(&self, namespace: &str) {
+        self.lock().pods.remove(namespace);
+    }
+
+    /// Returns the pods of a ReplicaSet; none while they are not known.
+    #[must_use]
+    pub fn pods(&self, namespace: &str, owner_uid: &str) -> Vec<Pod> {
+        let inner = self.lock();
+        let pods = inner.pods.get(namespace);
+        pods.and_then(|pods| pods.owned_by(owner_uid))
+            .unwrap_or_default()
+    }
+
+    /// Returns whether everything that decisions rest on has been listed once.
+    #[must_use]
+    pub fn is_complete(&self) -> bool {
+        let inner = self.lock();
+        inner.deployments.is_complete()
+            && inner.policies.is_complete()
+            && inner.sources.is_complete()
+            && inner.rollbacks.is_complete()
+            && inner.revisions.is_complete()
+    }
+
+    /// Returns the Deployment under `key`.
+    #[must_use]
+    pub fn deployment(&self, key: &Key) -> Option<Arc<Deployment>> {
+        self.lock().deployments.get(key).cloned()
+    }
+
+    /// Returns the names of all Deployments in `namespace`.
+    #[must_use]
+    pub fn deployments_in(&self, namespace: &str) -> Vec<Key> {
+        let inner = self.lock();
+        let keys = inner.deployments.iter().map(|(key, _)| key);
+        keys.filter(|key| key.namespace == namespace)
+            .cloned()
+            .collect()
+    }
+
+    /// Returns the keys of all Deployments.
+    #[must_use]
+    pub fn deployment_keys(&self) -> Vec<Key> {
+        let inner = self.lock();
+        inner
+            .deployments
+            .iter()
+            .map(|(key, _)| key.clone())
+            .collect()
+    }
+
+    /// Returns the keys of all policies.
+    #[must_use]
+    pub fn policy_keys(&self) -> Vec<Key> {
+        let inner = self.lock();
+        inner.policies.iter().map(|(key, _)| key.clone()).collect()
+    }
+
+    /// Returns all policies of `namespace`.
+    #[must_use]
+    pub fn policies_in(&self, namespace: &str) -> Vec<(Key, Arc<PolicyObject>)> {
+        let inner = self.lock();
+        let policies = inner.policies.iter();
+        policies
+            .filter(|(key, _)| key.namespace == namespace)
+            .map(|(key, policy)| (key.clone(), Arc::clone(policy)))
+            .collect()
+    }
+
+    /// Returns the policy under `key`.
+    #[must_use]
+    pub fn policy(&self, key: &Key) -> Option<Arc<PolicyObject>> {
+        self.lock().policies.get(key).cloned()
+    }
+
+    /// Returns the metric source `name`, or why it cannot be used.
+    #[must_use]
+    pub fn source(&self, name: &str) -> Source {
+        let inner = self.lock();
+        inner
+            .sources
+            .get(&Key::new("", name))
+            .cloned()
+            .unwrap_or_else(|| Err(format!("there is no MetricSource {name:?}")))
+    }
+
+    /// Returns the name of the Deployment that the Rollback under `key` is about.
+    #[must_use]
+    pub fn deployment_of_rollback(&self, key: &Key) -> Option<Key> {
+        let inner = self.lock();
+        let record = inner.rollbacks.get(key)?;
+        Some(Key::new(&record.namespace, &record.deployment))
+    }
+
+    /// Returns the name of the Deployment that the revision under `key` belongs to.
+    #[must_use]
+    pub fn deployment_of_revision(&self, key: &Key) -> Option<Key> {
+        let inner = self.lock();
+        let record = inner.revisions.get(key)?;
+        Some(Key::new(&record.namespace, &record.deployment))
+    }
+
+    /// Returns all that is remembered about the Deployment `uid`.
+    #[must_use]
+    pub fn remembered(&self, uid: &str) -> Remembered {
+        let inner = self.lock();
+        let revisions = inner.revisions.iter();
+        let revisions: Vec<Arc<RevisionRecord>> = revisions
+            .filter(|(_, record)| record.deployment_uid == uid)
+            .map(|(_, record)| Arc::clone(record))
+            .collect();
+        let rollbacks = inner.rollbacks.iter();
+        let rollbacks = rollbacks
+            .filter(|(_, record)| record.deployment_uid == uid)
+            .map(|(_, record)| Arc::clone(record))
+            .collect();
+        Remembered::new(revisions, rollbacks)
+    }
+
+    /// Returns the open incidents of Deployments that are gone, or were made anew.
+    #[must_use]
+    pub fn orphaned_incidents(&self, key: &Key, uid: Option<&str>) -> Vec<Arc<RollbackRecord>> {
+        let inner = self.lock();
+        let rollbacks = inner.rollbacks.iter();
+        rollbacks
+            .filter(|(_, record)| {
+                record.namespace == key.namespace
+                    && record.deployment == key.name
+                    && Some(record.deployment_uid.as_str()) != uid
+                    && record.incident.as_ref().is_some_and(|i| i.state.is_open())
+            })
+            .map(|(_, record)| Arc::clone(record))
+            .collect()
+    }
+
+    /// Returns the ReplicaSet that was found for this template and revision number.
+    #[must_use]
+    pub fn replica_set(&self, deployment: &Deployment) -> Option<ReplicaSet> {
+        let key = Key::new(&deployment.namespace, &deployment.name);
+        let inner = self.lock();
+        let (template, known) = inner.replica_sets.get(&key)?;
+        (*template == deployment.template && Some(known.number) == deployment.number)
+            .then(|| known.clone())
+    }
+
+    /// Keeps the ReplicaSet that carries the current template.
+    pub fn found_replica_set(&self, deployment: &Deployment, replica_set: &ReplicaSet) {
+        let key = Key::new(&deployment.namespace, &deployment.name);
+        let found = (deployment.template.clone(), replica_set.clone());
+        self.lock().replica_sets.insert(key, found);
+    }
+
+    /// Forgets what was kept for a Deployment that is gone.
+    pub fn forget(&self, key: &Key) {
+        self.lock().replica_sets.remove(key);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        // A panic elsewhere leaves the caches whole: every change is one insertion or removal.
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What the records say about one Deployment.
+#[derive(Debug, Default)]
+pub struct Remembered {
+    pub revisions: BTreeMap<Revision, Arc<RevisionRecord>>,
+    /// The open incident; the oldest, should there ever be two.
+    pub open: Option<Arc<RollbackRecord>>,
+    pub past: Vec<Attempt>,
+    /// Name of the newest Rollback.
+    pub last: Option<String>,
+    /// Rollbacks that do not await approval any more and still carry the label.
+    pub untidy: Vec<Arc<RollbackRecord>>,
+}
+
+impl Remembered {
+    fn new(revisions: Vec<Arc<RevisionRecord>>, rollbacks: Vec<Arc<RollbackRecord>>) -> Self {
+        let open = rollbacks
+            .iter()
+            .filter(|record| record.incident.as_ref().is_some_and(|i| i.state.is_open()))
+            .min_by_key(|record| (record.created, record.name.clone()))
+            .cloned();
+        Self {
+            revisions: revisions
+                .into_iter()
+                .map(|record| (record.revision.clone(), record))
+                .collect(),
+            open,
+            past: rollbacks
+                .iter()
+                .filter_map(|record| record.closed())
+                .collect(),
+            last: rollbacks
+                .iter()
+                .max_by_key(|record| (record.created, &record.name))
+                .map(|record| record.name.clone()),
+            untidy: rollbacks
+                .iter()
+                .filter(|record| record.is_untidy())
+                .cloned()
+                .collect(),
+        }
+    }
+
+    /// Returns the part that decisions rest on.
+    #[must_use]
+    pub fn memory(&self) -> Memory {
+        let revisions = self.revisions.iter();
+        let revisions: BTreeMap<Revision, RevisionMemory> = revisions
+            .map(|(revision, record)| (revision.clone(), record.memory.clone()))
+            .collect();
+        Memory {
+            revisions,
+            incident: self
+                .open
+                .as_ref()
+                .and_then(|record| record.incident.clone()),
+        }
+    }
+}
+
+fn policy(object: &Value) -> PolicyObject {
+    PolicyObject {
+        resource_version: text(object, "/metadata/resourceVersion")
+            .unwrap_or_default()
+            .to_owned(),
+        generation: object
+            .pointer("/metadata/generation")
+            .and_then(Value::as_i64)
+            .unwrap_or_default(),
+        status: object.get("status").cloned().unwrap_or(Value::Null),
+        parsed: parse::rollback_policy(object).map(Arc::new),
+    }
+}
+
+fn source(object: &Value) -> Source {
+    match parse::metric_source(object) {
+        Ok(source) => Ok(Endpoint {
+            url: source.url,
+            timeout: source.timeout,
+        }),
+        Err(errors) => {
+            let errors: Vec<String> = errors.iter().map(ToString::to_string).collect();
+            Err(format!(
+                "the MetricSource is not usable: {}",
+                errors.join("; ")
+            ))
+        }
+    }
+}

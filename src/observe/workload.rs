@@ -1,0 +1,327 @@
+//! A Deployment cut down to what a decision needs, and the ReplicaSet behind it.
+//!
+//! Ten thousand whole Deployments would fill a gigabyte, so only this much of each is kept.
+
+use std::collections::BTreeMap;
+
+use jiff::{SignedDuration, Timestamp};
+use serde_json::Value;
+
+use crate::api::record::{self, annotation, revision, rollback, text, time};
+use crate::api::{names, template};
+use crate::decide::{self, Current, Entry, Revision};
+
+/// What is kept of a Deployment.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Deployment {
+    pub namespace: String,
+    pub name: String,
+    pub uid: String,
+    pub resource_version: String,
+    pub labels: BTreeMap<String, String>,
+    /// `astern.dev/policy`.
+    pub policy: Option<String>,
+    /// `astern.dev/enabled` is "false".
+    pub opted_out: bool,
+    /// Approvals and rejections that people wrote on it.
+    pub entries: Vec<Entry>,
+    /// A label selector that finds its ReplicaSets and pods.
+    pub selector: String,
+    pub template: Revision,
+    /// The Deployment controller has seen the newest template.
+    pub seen_by_controller: bool,
+    /// The revision number that the Deployment controller wrote last.
+    pub number: Option<i64>,
+    /// All of [`decide::Workload`] that the Deployment tells by itself.
+    facts: Facts,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+struct Facts {
+    replicas: u32,
+    rolled_out: bool,
+    rolling_update: bool,
+    paused: bool,
+    paused_by: Option<String>,
+    ownership_disturbed: bool,
+    progress_deadline_exceeded: bool,
+    progress_deadline: SignedDuration,
+    deleting: bool,
+}
+
+/// The ReplicaSet that carries the current template.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ReplicaSet {
+    pub name: String,
+    pub uid: String,
+    pub created: Timestamp,
+    pub number: i64,
+}
+
+/// What Kubernetes itself takes when `progressDeadlineSeconds` is absent.
+const PROGRESS_DEADLINE: SignedDuration = SignedDuration::from_secs(600);
+
+impl Deployment {
+    /// Reads what is needed from `object`; `None` when it is no Deployment that could exist.
+    ///
+    /// Who owns the template is known only where `object` comes from a GET: watches strip it.
+    #[must_use]
+    pub fn read(object: &Value) -> Option<Self> {
+        let number = |path: &str| object.pointer(path).and_then(Value::as_i64);
+        let generation = number("/metadata/generation").unwrap_or_default();
+        let seen_by_controller = number("/status/observedGeneration") == Some(generation);
+        let replicas = number("/spec/replicas").unwrap_or(1);
+        let count = |path: &str| number(path).unwrap_or_default();
+        let rolled_out = seen_by_controller
+            && count("/status/updatedReplicas") == replicas
+            && count("/status/replicas") == replicas
+            && count("/status/availableReplicas") == replicas;
+        Some(Self {
+            namespace: text(object, "/metadata/namespace")?.to_owned(),
+            name: text(object, "/metadata/name")?.to_owned(),
+            uid: text(object, "/metadata/uid")?.to_owned(),
+            resource_version: text(object, "/metadata/resourceVersion")?.to_owned(),
+            labels: string_map(object.pointer("/metadata/labels")),
+            policy: annotation(object, names::POLICY).map(str::to_owned),
+            opted_out: annotation(object, names::ENABLED) == Some("false"),
+            entries: rollback::entries(object),
+            selector: selector(object.pointer("/spec/selector")?),
+            template: template::revision(object.pointer("/spec/template")?),
+            seen_by_controller,
+            number: revision_number(object),
+            facts: Facts {
+                replicas: u32::try_from(replicas).unwrap_or_default(),
+                rolled_out,
+                rolling_update: text(object, "/spec/strategy/type") != Some("Recreate"),
+                paused: object.pointer("/spec/paused").and_then(Value::as_bool) == Some(true),
+                paused_by: annotation(object, names::PAUSED_BY).map(str::to_owned),
+                ownership_disturbed: ownership_disturbed(object),
+                progress_deadline_exceeded: seen_by_controller && deadline_exceeded(object),
+                progress_deadline: number("/spec/progressDeadlineSeconds")
+                    .map_or(PROGRESS_DEADLINE, SignedDuration::from_secs),
+                deleting: object.pointer("/metadata/deletionTimestamp").is_some(),
+            },
+        })
+    }
+
+    /// Returns whether it carries our mark of a paused rollout.
+    #[must_use]
+    pub fn is_paused_by_us(&self) -> bool {
+        self.facts.paused_by.is_some()
+    }
+
+    /// Returns the workload as `decide` knows it.
+    #[must_use]
+    pub fn workload(&self, current: Option<&ReplicaSet>) -> decide::Workload {
+        let Facts {
+            replicas,
+            rolled_out,
+            rolling_update,
+            paused,
+            paused_by,
+            ownership_disturbed,
+            progress_deadline_exceeded,
+            progress_deadline,
+            deleting,
+        } = self.facts.clone();
+        decide::Workload {
+            uid: self.uid.clone(),
+            name: self.name.clone(),
+            template: self.template.clone(),
+            current: current.map(|replica_set| Current {
+                number: replica_set.number,
+                created: replica_set.created,
+            }),
+            replicas,
+            rolled_out,
+            rolling_update,
+            paused,
+            paused_by,
+            ownership_disturbed,
+            progress_deadline_exceeded,
+            progress_deadline,
+            deleting,
+        }
+    }
+
+    /// Returns whether `object`, a ReplicaSet, carries the current template of this Deployment.
+    ///
+    /// The owner, the revision number and the template must all agree: the number may lag behind
+    /// the template, and a ReplicaSet may be forged.
+    #[must_use]
+    pub fn current_replica_set(&self, object: &Value) -> Option<ReplicaSet> {
+        let owner = record::controller(object)?;
+        let number = revision_number(object)?;
+        let carries = owner.get("uid")?.as_str()? == self.uid
+            && Some(number) == self.number
+            && template::revision(object.pointer("/spec/template")?) == self.template;
+        carries.then_some(ReplicaSet {
+            name: text(object, "/metadata/name")?.to_owned(),
+            uid: text(object, "/metadata/uid")?.to_owned(),
+            created: time(object, "/metadata/creationTimestamp")?,
+            number,
+        })
+    }
+}
+
+fn revision_number(object: &Value) -> Option<i64> {
+    annotation(object, names::DEPLOYMENT_REVISION)?.parse().ok()
+}
+
+fn ownership_disturbed(object: &Value) -> bool {
+    let entries = object
+        .pointer("/metadata/managedFields")
+        .and_then(Value::as_array);
+    entries.into_iter().flatten().any(|entry| {
+        text(entry, "/manager") == Some(names::FIELD_MANAGER)
+            && entry.pointer(revision::OWNED_TEMPLATE).is_some()
+    })
+}
+
+fn deadline_exceeded(object: &Value) -> bool {
+    let conditions = object
+        .pointer("/status/conditions")
+        .and_then(Value::as_array);
+    conditions.into_iter().flatten().any(|condition| {
+        text(condition, "/type") == Some("Progressing")
+            && text(condition, "/reason") == Some("ProgressDeadlineExceeded")
+    })
+}
+
+fn string_map(value: Option<&Value>) -> BTreeMap<String, String> {
+    let entries = value.and_then(Value::as_object);
+    entries
+        .into_iter()
+        .flatten()
+        .filter_map(|(key, value)| Some((key.clone(), value.as_str()?.to_owned())))
+        .collect()
+}
+
+/// Returns the selector in the API server's own syntax.
+fn selector(value: &Value) -> String {
+    let labels = string_map(value.get("matchLabels"));
+    let equal = labels.iter().map(|(key, value)| format!("{key}={value}"));
+    let expressions = value.get("matchExpressions").and_then(Value::as_array);
+    let expressions = expressions.into_iter().flatten().filter_map(expression);
+    equal.chain(expressions).collect::<Vec<_>>().join(",")
+}
+
+fn expression(value: &Value) -> Option<String> {
+    let key = text(value, "/key")?;
+    let values: Vec<&str> = value
+        .get("values")
+        .and_then(Value::as_array)
+        .into_iter()
+        .flatten()
+        .filter_map(Value::as_str)
+        .collect();
+    let values = values.join(",");
+    match text(value, "/operator")? {
+        "In" => Some(format!("{key} in ({values})")),
+        "NotIn" => Some(format!("{key} notin ({values})")),
+        "Exists" => Some(key.to_owned()),
+        "DoesNotExist" => Some(format!("!{key}")),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn live() -> Value {
+        json!({
+            "metadata": {"name": "checkout", "namespace": "shop", "uid": "5eed0006",
+                "resourceVersion": "12", "generation": 3,
+                "annotations": {"deployment.kubernetes.io/revision": "2"},
+                "managedFields": [{"manager": "astern", "operation": "Update",
+                    "fieldsV1": {"f:spec": {"f:template": {}}}}]},
+            "spec": {"replicas": 4, "selector": {"matchLabels": {"app": "checkout"},
+                "matchExpressions": [{"key": "tier", "operator": "In", "values": ["web", "api"]}]},
+                "template": {"spec": {"containers": []}}},
+            "status": {"observedGeneration": 3, "replicas": 4, "updatedReplicas": 4,
+                "availableReplicas": 4,
+                "conditions": [{"type": "Progressing", "reason": "ProgressDeadlineExceeded"}]},
+        })
+    }
+
+    fn replica_set() -> Value {
+        json!({
+            "metadata": {"name": "checkout-abc", "uid": "rs1", "creationTimestamp": "2026-11-23T05:00:00Z",
+                "annotations": {"deployment.kubernetes.io/revision": "2"},
+                "ownerReferences": [{"controller": true, "uid": "5eed0006"}]},
+            "spec": {"template": {"metadata": {"labels": {"pod-template-hash": "abc"}},
+                "spec": {"containers": []}}},
+        })
+    }
+
+    #[track_caller]
+    fn read(change: impl Fn(&mut Value)) -> decide::Workload {
+        let mut object = live();
+        change(&mut object);
+        Deployment::read(&object)
+            .expect("a Deployment")
+            .workload(None)
+    }
+
+    #[test]
+    fn a_rollout_is_complete_when_all_counts_agree() {
+        assert!(read(|_| ()).rolled_out);
+        for count in ["replicas", "updatedReplicas", "availableReplicas"] {
+            assert!(!read(|object| object["status"][count] = json!(3)).rolled_out);
+        }
+        assert!(!read(|object| object["metadata"]["generation"] = json!(4)).rolled_out);
+    }
+
+    #[test]
+    fn a_deadline_counts_only_for_the_template_that_the_controller_has_seen() {
+        assert!(read(|_| ()).progress_deadline_exceeded);
+        assert!(
+            !read(|object| object["metadata"]["generation"] = json!(4)).progress_deadline_exceeded
+        );
+    }
+
+    #[test]
+    fn our_ownership_of_the_template_disturbs() {
+        assert!(read(|_| ()).ownership_disturbed);
+        assert!(
+            !read(|object| object["metadata"]["managedFields"][0]["manager"] = json!("kubectl"))
+                .ownership_disturbed
+        );
+        assert!(
+            !read(|object| object["metadata"]["managedFields"] = Value::Null).ownership_disturbed
+        );
+    }
+
+    #[test]
+    fn selectors_are_spelled_for_the_api_server() {
+        let deployment = Deployment::read(&live()).expect("a Deployment");
+        assert_eq!(deployment.selector, "app=checkout,tier in (web,api)");
+    }
+
+    #[test]
+    fn the_current_replica_set_agrees_in_owner_number_and_template() {
+        let deployment = Deployment::read(&live()).expect("a Deployment");
+        assert!(deployment.current_replica_set(&replica_set()).is_some());
+        for spoil in [
+            |object: &mut Value| object["metadata"]["ownerReferences"][0]["uid"] = json!("other"),
+            |object: &mut Value| {
+                object["metadata"]["annotations"] =
+                    json!({"deployment.kubernetes.io/revision": "1"})
+            },
+            |object: &mut Value| object["spec"]["template"]["spec"]["hostNetwork"] = json!(true),
+        ] {
+            let mut object = replica_set();
+            spoil(&mut object);
+            assert_eq!(deployment.current_replica_set(&object), None);
+        }
+    }
+
+    #[test]
+    fn nonsense_is_no_deployment() {
+        assert_eq!(Deployment::read(&Value::Null), None);
+        assert_eq!(Deployment::read(&json!({"metadata": {"name": 7}})), None);
+    }
+}

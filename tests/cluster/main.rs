@@ -1,0 +1,5 @@
+//! What only a real API server can show.
+
+mod approvals;
+mod chart;
+mod support;

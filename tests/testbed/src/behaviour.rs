@@ -1,0 +1,165 @@
+//! What an image does once a simulated node runs it.
+//!
+//! It says nothing about when an image is deployed; that is the scenario's part.
+
+use std::{collections::BTreeMap, path::PathBuf, time::Duration};
+
+use serde::Deserialize;
+
+mod images;
+mod units;
+
+pub use images::{Images, image_id};
+pub(crate) use units::{duration, optional_duration};
+pub use units::{parse_duration, parse_percentage};
+
+/// The behaviour of one image. The default is an application without faults.
+#[derive(Clone, Debug, Deserialize, PartialEq)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct Behaviour {
+    pub pull: Pull,
+    /// From the start of the container until it listens.
+    #[serde(deserialize_with = "duration")]
+    pub startup: Duration,
+    /// How long each request takes.
+    #[serde(deserialize_with = "duration")]
+    pub latency: Duration,
+    /// The share of requests answered by 500, evenly spread.
+    #[serde(deserialize_with = "units::percentage")]
+    pub error_rate: f64,
+    /// From the start of the container until the first such answer.
+    #[serde(deserialize_with = "duration")]
+    pub errors_after: Duration,
+    pub liveness: Probed,
+    pub readiness: Probed,
+    pub crash: Option<Crash>,
+    /// How long the application serves on after SIGTERM, until nobody sends it requests any more.
+    #[serde(deserialize_with = "duration")]
+    pub drain: Duration,
+    pub metrics: Metrics,
+    /// Runs a local program instead of the simulated application.
+    pub program: Option<Program>,
+}
+
+impl Default for Behaviour {
+    fn default() -> Self {
+        Self {
+            pull: Pull::Succeeds,
+            startup: Duration::ZERO,
+            latency: Duration::ZERO,
+            error_rate: 0.0,
+            errors_after: Duration::ZERO,
+            liveness: Probed::default(),
+            readiness: Probed::default(),
+            crash: None,
+            drain: Duration::from_secs(2),
+            metrics: Metrics::HTTPRequests,
+            program: None,
+        }
+    }
+}
+
+impl Behaviour {
+    /// Returns the behaviour of an image that no registry has.
+    #[must_use]
+    pub fn missing() -> Self {
+        Self {
+            pull: Pull::Fails,
+            ..Self::default()
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
+pub enum Pull {
+    Succeeds,
+    Fails,
+}
+
+/// How a kind of probe is answered. The default is always well.
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct Probed {
+    /// From the start of the container until it fails.
+    #[serde(deserialize_with = "optional_duration")]
+    pub fail_after: Option<Duration>,
+    /// From the start of the container until it answers well again.
+    #[serde(deserialize_with = "optional_duration")]
+    pub recover_after: Option<Duration>,
+}
+
+impl Probed {
+    /// Says whether a container of this age answers well.
+    #[must_use]
+    pub fn passes(&self, age: Duration) -> bool {
+        let failed = self.fail_after.is_some_and(|limit| age >= limit);
+        let recovered = self.recover_after.is_some_and(|limit| age >= limit);
+        !failed || recovered
+    }
+}
+
+#[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Crash {
+    #[serde(deserialize_with = "duration")]
+    pub after: Duration,
+    #[serde(default = "one")]
+    pub exit_code: i32,
+}
+
+fn one() -> i32 {
+    1
+}
+
+/// The names under which an application counts its requests.
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
+pub enum Metrics {
+    /// `http_requests_total{code,method}`, as the client libraries name it.
+    HTTPRequests,
+    /// `istio_requests_total`, as a sidecar reports it.
+    Istio,
+    None,
+}
+
+/// A local program that stands for an image.
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Program {
+    pub path: PathBuf,
+    /// Come before the arguments of the pod.
+    #[serde(default)]
+    pub arguments: Vec<String>,
+    /// Wins over the environment of the pod, since it adapts the program to one machine.
+    #[serde(default)]
+    pub environment: BTreeMap<String, String>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_image_without_words_has_no_faults() {
+        let behaviour: Behaviour = serde_saphyr::from_str("{}").unwrap();
+        assert_eq!(behaviour, Behaviour::default());
+    }
+
+    #[test]
+    fn probes_fail_between_the_two_limits() {
+        let probed = Probed {
+            fail_after: Some(Duration::from_secs(3)),
+            recover_after: Some(Duration::from_secs(7)),
+        };
+        let passes = |seconds| probed.passes(Duration::from_secs(seconds));
+        assert_eq!(
+            [passes(2), passes(3), passes(6), passes(7)],
+            [true, false, false, true]
+        );
+    }
+
+    #[test]
+    fn unknown_words_are_refused_by_name() {
+        let error = serde_saphyr::from_str::<Behaviour>("errorRat: 3%").unwrap_err();
+        assert!(error.to_string().contains("errorRat"), "{error}");
+    }
+}

@@ -1,0 +1,100 @@
+//! Starts a test bed by hand.
+
+use std::time::Duration;
+
+use anyhow::Context as _;
+use astern_testbed::{
+    bed::{Bed, Options},
+    tools::{Tool, Tools},
+};
+use clap::{Parser, Subcommand};
+use tokio::signal::unix::{SignalKind, signal};
+
+/// Real Kubernetes and real Prometheus on this machine, without containers.
+#[derive(Parser)]
+#[command(version)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Verb,
+}
+
+#[derive(Subcommand)]
+enum Verb {
+    /// Finds or builds every tool and says where it is.
+    Tools,
+    /// Starts a bed and keeps it until Ctrl-C.
+    Up {
+        /// Also runs Prometheus.
+        #[arg(long)]
+        prometheus: bool,
+        /// Seconds between two scrapes.
+        #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u64).range(1..=3600))]
+        scrape_interval_seconds: u64,
+        /// Leaves logs and data behind.
+        #[arg(long)]
+        keep: bool,
+    },
+}
+
+#[tokio::main]
+async fn main() -> anyhow::Result<()> {
+    match Arguments::parse().command {
+        Verb::Tools => tools().await,
+        Verb::Up {
+            prometheus,
+            scrape_interval_seconds,
+            keep,
+        } => {
+            up(Options {
+                label: "up".to_owned(),
+                prometheus,
+                scrape_interval: Duration::from_secs(scrape_interval_seconds),
+                keep_directory: keep,
+                ..Options::default()
+            })
+            .await
+        }
+    }
+}
+
+async fn tools() -> anyhow::Result<()> {
+    let tools = Tools::ready().await?;
+    for &tool in Tool::ALL {
+        println!("{:24} {}", tool.program(), tools.path(tool).display());
+    }
+    Ok(())
+}
+
+async fn up(options: Options) -> anyhow::Result<()> {
+    // Before signals are caught, so that Ctrl-C ends a long build.
+    Tools::ready().await?;
+    let mut terminate = signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?;
+    let mut hang_up = signal(SignalKind::hangup()).context("cannot listen for SIGHUP")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("cannot listen for SIGINT")?;
+    // From here on nothing but an end of this function ends the program, and with it the bed.
+    let asked_to_end = async {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = hang_up.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+    };
+    tokio::pin!(asked_to_end);
+    let bed = tokio::select! {
+        bed = Bed::start(options) => bed?,
+        () = &mut asked_to_end => return Ok(()),
+    };
+    println!("directory   {}", bed.directory().display());
+    println!("kubeconfig  {}", bed.kubeconfig().display());
+    println!("api server  {}", bed.api_server());
+    if let Some(prometheus) = bed.prometheus() {
+        println!("prometheus  {}", prometheus.url());
+    }
+    println!(
+        "\nLook around:  {} --kubeconfig {} get all -A\nEnd:          Ctrl-C",
+        bed.tools().path(Tool::Kubectl).display(),
+        bed.kubeconfig().display(),
+    );
+    asked_to_end.await;
+    bed.stop().await
+}

@@ -1,0 +1,19 @@
+//! Real Kubernetes and real Prometheus on one machine, without containers.
+//!
+//! In reading order: [`tools`] finds or builds the programs, [`bed`] runs a control plane with them,
+//! [`node`] plays the kubelets, [`prometheus`] watches the pods, [`traffic`] puts load on them,
+//! [`scenario`] says what happens when, and [`fault_proxy`] spoils what a client sees of all that.
+//!
+//! Nothing here knows the operator: what is tested must not help to test itself.
+
+pub mod bed;
+pub mod behaviour;
+pub mod clock;
+pub mod fault_proxy;
+pub mod get;
+pub mod load;
+pub mod node;
+pub mod prometheus;
+pub mod scenario;
+pub mod tools;
+pub mod traffic;

@@ -1,0 +1,44 @@
+//! What runs in a container: a simulated application, or a local program in its place.
+
+use std::sync::Arc;
+
+use tokio_util::sync::CancellationToken;
+
+use crate::node::{Simulation, program::Process, server::Server, state::Pod};
+
+pub(crate) enum Application {
+    Server(Server),
+    Process(Process),
+}
+
+impl Application {
+    /// Starts the image of a container.
+    ///
+    /// # Errors
+    ///
+    /// When a port is taken, or the program cannot be started. The caller treats it as a crash.
+    pub(crate) async fn start(
+        simulation: &Simulation,
+        pod: &Arc<Pod>,
+        index: usize,
+    ) -> anyhow::Result<Self> {
+        let behaviour = simulation.images.follow(&pod.container(index).image);
+        let program = behaviour.borrow().program.clone();
+        match program {
+            Some(program) => Process::start(simulation, pod, index, &program)
+                .await
+                .map(Self::Process),
+            None => Server::start(pod, index, behaviour).await.map(Self::Server),
+        }
+    }
+
+    /// Runs it to its end and returns the exit code. Dropping the future kills it.
+    ///
+    /// `terminate` is what SIGTERM is to a process: it says when to go, not that it must.
+    pub(crate) async fn run(self, terminate: CancellationToken) -> i32 {
+        match self {
+            Self::Server(server) => server.run(terminate).await,
+            Self::Process(process) => process.run(terminate).await,
+        }
+    }
+}

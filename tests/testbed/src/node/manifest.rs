@@ -1,0 +1,220 @@
+//! The part of a pod that a simulated node reads.
+//!
+//! Own structs instead of the typed Pod: thousands of them are held, and most of a pod is of no use
+//! here.
+
+use k8s_openapi::{api::core::v1::Pod, apimachinery::pkg::util::intstr::IntOrString};
+use kube::api::ObjectMeta;
+use serde::Deserialize;
+
+/// A pod as the watch delivers it.
+#[derive(Clone, Debug, Deserialize, kube::Resource)]
+#[resource(inherit = "Pod")]
+pub(crate) struct Manifest {
+    pub(crate) metadata: ObjectMeta,
+    #[serde(default)]
+    pub(crate) spec: Spec,
+    #[serde(default)]
+    pub(crate) status: Status,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub(crate) struct Spec {
+    pub(crate) node_name: String,
+    pub(crate) service_account_name: String,
+    pub(crate) restart_policy: String,
+    pub(crate) termination_grace_period_seconds: Option<u64>,
+    pub(crate) containers: Vec<Container>,
+    pub(crate) init_containers: Vec<InitContainer>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct Status {
+    pub(crate) phase: String,
+}
+
+/// A container that is taken to have done its work at once.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct InitContainer {
+    pub(crate) name: String,
+    pub(crate) image: String,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub(crate) struct Container {
+    pub(crate) name: String,
+    pub(crate) image: String,
+    pub(crate) args: Vec<String>,
+    pub(crate) env: Vec<Variable>,
+    pub(crate) ports: Vec<Port>,
+    pub(crate) liveness_probe: Option<Probe>,
+    pub(crate) readiness_probe: Option<Probe>,
+    pub(crate) startup_probe: Option<Probe>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub(crate) struct Port {
+    pub(crate) name: String,
+    #[serde(rename = "containerPort")]
+    pub(crate) number: u16,
+    pub(crate) protocol: String,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub(crate) struct Variable {
+    pub(crate) name: String,
+    pub(crate) value: Option<String>,
+    pub(crate) value_from: Option<ValueFrom>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub(crate) struct ValueFrom {
+    pub(crate) field_ref: Option<FieldRef>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub(crate) struct FieldRef {
+    pub(crate) field_path: String,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub(crate) struct Probe {
+    pub(crate) http_get: Option<HttpGet>,
+    pub(crate) tcp_socket: Option<TcpSocket>,
+    pub(crate) initial_delay_seconds: u64,
+    pub(crate) period_seconds: u64,
+    pub(crate) timeout_seconds: u64,
+    pub(crate) success_threshold: u32,
+    pub(crate) failure_threshold: u32,
+    pub(crate) termination_grace_period_seconds: Option<u64>,
+}
+
+impl Default for Probe {
+    fn default() -> Self {
+        Self {
+            http_get: None,
+            tcp_socket: None,
+            initial_delay_seconds: 0,
+            period_seconds: 10,
+            timeout_seconds: 1,
+            success_threshold: 1,
+            failure_threshold: 3,
+            termination_grace_period_seconds: None,
+        }
+    }
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct HttpGet {
+    #[serde(default = "root")]
+    pub(crate) path: String,
+    pub(crate) port: IntOrString,
+    #[serde(default)]
+    pub(crate) http_headers: Vec<Header>,
+}
+
+fn root() -> String {
+    "/".to_owned()
+}
+
+#[derive(Clone, Debug, Deserialize)]
+pub(crate) struct Header {
+    pub(crate) name: String,
+    #[serde(default)]
+    pub(crate) value: String,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+pub(crate) struct TcpSocket {
+    pub(crate) port: IntOrString,
+}
+
+impl Container {
+    /// Returns the number of a port that is given by number or by name.
+    pub(crate) fn port(&self, port: &IntOrString) -> Option<u16> {
+        match port {
+            IntOrString::Int(number) => u16::try_from(*number).ok(),
+            IntOrString::String(name) => self
+                .ports
+                .iter()
+                .find(|port| port.name == *name)
+                .map(|port| port.number),
+        }
+    }
+
+    /// Returns every port on which the application listens: the declared ones and the probed ones.
+    pub(crate) fn listening_ports(&self) -> Vec<u16> {
+        let declared = self
+            .ports
+            .iter()
+            .filter(|port| port.protocol.is_empty() || port.protocol == "TCP")
+            .map(|port| port.number);
+        let probed = [
+            &self.liveness_probe,
+            &self.readiness_probe,
+            &self.startup_probe,
+        ]
+        .into_iter()
+        .flatten()
+        .filter_map(|probe| {
+            let by_http = probe.http_get.as_ref().map(|get| &get.port);
+            let by_tcp = probe.tcp_socket.as_ref().map(|socket| &socket.port);
+            self.port(by_http.or(by_tcp)?)
+        });
+        let mut ports: Vec<u16> = declared.chain(probed).collect();
+        ports.sort_unstable();
+        ports.dedup();
+        ports
+    }
+}
+
+/// Drops what the API server adds to an object and no node reads.
+pub(crate) fn slim(manifest: &mut Manifest) {
+    manifest.metadata.managed_fields = None;
+    manifest.metadata.annotations = None;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const POD: &str = r#"{
+      "metadata": {"name": "checkout-1", "namespace": "shop"},
+      "spec": {"nodeName": "node-1", "containers": [{
+        "name": "app", "image": "shop/checkout:v1",
+        "ports": [{"name": "http", "containerPort": 8080}, {"name": "dns", "containerPort": 53, "protocol": "UDP"}],
+        "livenessProbe": {"httpGet": {"path": "/healthz", "port": "http"}, "periodSeconds": 5},
+        "readinessProbe": {"tcpSocket": {"port": 9090}}
+      }]}
+    }"#;
+
+    #[test]
+    fn a_named_port_and_a_probed_port_are_served_and_udp_is_not() {
+        let pod: Manifest = serde_json::from_str(POD).unwrap();
+        assert_eq!(pod.spec.containers[0].listening_ports(), [8080, 9090]);
+    }
+
+    #[test]
+    fn probes_have_the_defaults_of_kubernetes() {
+        let pod: Manifest = serde_json::from_str(POD).unwrap();
+        let probe = pod.spec.containers[0].liveness_probe.clone().unwrap();
+        assert_eq!(
+            (
+                probe.period_seconds,
+                probe.timeout_seconds,
+                probe.failure_threshold
+            ),
+            (5, 1, 3)
+        );
+    }
+}
