@@ -185,8 +185,8 @@ impl Cluster for KubePort {
 
     async fn json_patch(&self, object: &ObjectRef, operations: Value) -> Result<Value, Error> {
         let path = path_of(object)?;
-        let patch = parsed_patch(operations)?;
-        let request = Request::new(path).patch(&object.name, &patching(), &patch);
+        let operations = parsed_patch(operations)?;
+        let request = Request::new(path).patch(&object.name, &patching(), &operations);
         self.call(request).await
     }
 
@@ -199,12 +199,12 @@ impl Cluster for KubePort {
         let path = path_of(object)?;
         // A replace would need the whole object, and so a read. A patch that states a stale version
         // is refused with 409, like a replace.
-        let patch = parsed_patch(json!([
+        let operations = parsed_patch(json!([
             { "op": "replace", "path": "/metadata/resourceVersion", "value": resource_version },
             { "op": "add", "path": "/status", "value": status },
         ]))?;
         let request =
-            Request::new(path).patch_subresource("status", &object.name, &patching(), &patch);
+            Request::new(path).patch_subresource("status", &object.name, &patching(), &operations);
         self.call(request).await
     }
 

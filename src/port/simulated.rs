@@ -337,9 +337,13 @@ impl Cluster for SimulatedCluster {
 #[async_trait]
 impl Outside for SimulatedCluster {
     async fn query(&self, query: &Query) -> Result<Vec<u8>, QueryError> {
-        let wait = match self.world().faults.metrics {
-            MetricsFault::Slow(wait) => wait,
-            _ => self.world().settings.latency,
+        let wait = {
+            let world = self.world();
+            if let MetricsFault::Slow(wait) = world.faults.metrics {
+                wait
+            } else {
+                world.settings.latency
+            }
         };
         if wait >= query.timeout {
             tokio::time::sleep(query.timeout.unsigned_abs()).await;

@@ -454,9 +454,10 @@ async fn kinds_exist(bed: &Bed) -> anyhow::Result<bool> {
 
 /// Returns the message of an answer that is an error.
 fn said(error: &kube::Error) -> String {
-    match error {
-        kube::Error::Api(status) => status.message.clone(),
-        other => other.to_string(),
+    if let kube::Error::Api(status) = error {
+        status.message.clone()
+    } else {
+        error.to_string()
     }
 }
 

@@ -119,6 +119,34 @@ fn with_listed_namespaces_no_right_on_workloads_reaches_beyond_them() {
 }
 
 #[test]
+fn the_program_understands_what_the_chart_passes_to_it() {
+    run(async {
+        let unusual = "namespaces={shop,billing},acceptUnverifiedApprovals=true,logFormat=text";
+        for values in ["replicas=1", unusual] {
+            let text = rendered(&["--set", values]).await?;
+            let objects: Vec<Value> = serde_saphyr::from_multiple(&text)?;
+            let deployment = objects
+                .iter()
+                .find(|object| object["kind"] == "Deployment")
+                .context("the chart has a Deployment")?;
+            let container = &deployment["spec"]["template"]["spec"]["containers"][0];
+            let arguments: Vec<String> = serde_json::from_value(container["args"].clone())?;
+            // Arguments are read in order, so the help comes only if it likes all before.
+            let output = Command::new(env!("CARGO_BIN_EXE_astern"))
+                .args(&arguments)
+                .arg("--help")
+                .output()?;
+            ensure!(
+                output.status.success(),
+                "{arguments:?}: {}",
+                String::from_utf8_lossy(&output.stderr)
+            );
+        }
+        Ok(())
+    });
+}
+
+#[test]
 fn the_api_server_takes_the_manifest_without_a_warning() {
     run(async {
         let bed = installed().await?;

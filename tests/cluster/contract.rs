@@ -7,7 +7,7 @@ use astern::port::kube::KubePort;
 use astern::port::{Cluster as _, Error, Kind, ObjectRef, Selection};
 use astern_testbed::bed::{Bed, Options};
 use jiff::SignedDuration;
-use serde_json::json;
+use serde_json::{Value, json};
 
 const NAMESPACES: Kind = Kind::cluster_wide("", "v1", "Namespace", "namespaces");
 const DEFINITIONS: Kind = Kind::cluster_wide(
@@ -31,9 +31,7 @@ async fn real_api_server_keeps_the_contract() {
     .await
     .unwrap();
     let port = KubePort::with_config(config).unwrap();
-    port.create(DEFINITIONS, checks::definition())
-        .await
-        .unwrap();
+    port.create(DEFINITIONS, definition()).await.unwrap();
     let namespace = json!({
         "apiVersion": "v1",
         "kind": "Namespace",
@@ -43,6 +41,30 @@ async fn real_api_server_keeps_the_contract() {
     served(&port, checks::PROBES).await;
     checks::check_all(&port, "contract").await;
     bed.stop().await.unwrap();
+}
+
+/// Returns the definition that announces [`checks::PROBES`].
+fn definition() -> Value {
+    json!({
+        "apiVersion": "apiextensions.k8s.io/v1",
+        "kind": "CustomResourceDefinition",
+        "metadata": { "name": "probes.contract.example.com" },
+        "spec": {
+            "group": checks::PROBES.group,
+            "scope": "Namespaced",
+            "names": { "kind": checks::PROBES.kind, "plural": checks::PROBES.plural },
+            "versions": [{
+                "name": checks::PROBES.version,
+                "served": true,
+                "storage": true,
+                "subresources": { "status": {} },
+                "schema": { "openAPIV3Schema": {
+                    "type": "object",
+                    "x-kubernetes-preserve-unknown-fields": true,
+                } },
+            }],
+        },
+    })
 }
 
 /// Waits until the API server serves what a definition announced.

@@ -2,4 +2,5 @@
 
 mod approvals;
 mod chart;
+mod contract;
 mod support;

@@ -1,1 +1,10 @@
+//! Tests that need nothing but this process.
+
+mod architecture;
+mod contract;
 mod generated;
+mod invariants;
+mod operator;
+mod rollback;
+mod timelines;
+mod world;

@@ -52,9 +52,12 @@ fn codes_and_reasons_become_errors() {
 #[test]
 fn header_comes_before_the_status_object_in_how_long_to_wait() {
     let body = json!({ "message": "said so", "details": { "retryAfterSeconds": 7 } });
-    let wait = |header| match refusal(429, header, body.to_string().as_bytes()) {
-        Error::Unavailable { retry_after, .. } => retry_after,
-        other => panic!("unexpected {other:?}"),
+    let wait = |header| {
+        let answer = refusal(429, header, body.to_string().as_bytes());
+        let Error::Unavailable { retry_after, .. } = answer else {
+            panic!("unexpected {answer:?}");
+        };
+        retry_after
     };
     assert_eq!(wait(None), Some(SignedDuration::from_secs(7)));
     let header = SignedDuration::from_secs(2);
@@ -64,10 +67,11 @@ fn header_comes_before_the_status_object_in_how_long_to_wait() {
 #[test]
 fn answer_in_plain_text_is_clipped_between_characters() {
     let text = "ä".repeat(3000);
-    match refusal(400, None, text.as_bytes()) {
-        Error::Unexpected { message, .. } => assert_eq!(message, "ä".repeat(1024)),
-        other => panic!("unexpected {other:?}"),
-    }
+    let expected = Error::Unexpected {
+        status: 400,
+        message: "ä".repeat(1024),
+    };
+    assert_eq!(refusal(400, None, text.as_bytes()), expected);
 }
 
 #[test]

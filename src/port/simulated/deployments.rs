@@ -1,7 +1,7 @@
-//! The Deployment controller: one ReplicaSet per template, and which of them is current.
+//! The Deployment controller: one replica set per template, and which of them is current.
 //!
 //! It follows the real one step by step where Astern looks: revisions are renumbered when a template
-//! comes back, annotations are copied and stay, a paused Deployment gets no ReplicaSet.
+//! comes back, annotations are copied and stay, a paused Deployment gets no replica set.
 
 use std::sync::Arc;
 
@@ -20,7 +20,7 @@ pub(super) const DESIRED: &str = "deployment.kubernetes.io/desired-replicas";
 pub(super) const MAXIMUM: &str = "deployment.kubernetes.io/max-replicas";
 pub(super) const HASH: &str = "pod-template-hash";
 
-/// Annotations of a Deployment that its ReplicaSets do not get.
+/// Annotations of a Deployment that its replica sets do not get.
 const NOT_COPIED: &[&str] = &[
     "kubectl.kubernetes.io/last-applied-configuration",
     REVISION,
@@ -41,14 +41,14 @@ pub(super) struct Deployment {
     pub(super) deadline_seconds: Option<i64>,
 }
 
-/// A ReplicaSet as the Deployment controller reads it.
+/// A replica set as the Deployment controller reads it.
 #[derive(Clone, Debug)]
 pub(super) struct ReplicaSet {
     pub(super) object: ObjectRef,
     pub(super) value: Arc<Value>,
 }
 
-/// The ReplicaSet of the Deployment's template, and all others.
+/// The replica set of the Deployment's template, and all others.
 #[derive(Debug)]
 pub(super) struct Revisions {
     pub(super) new: Option<ReplicaSet>,
@@ -160,7 +160,7 @@ impl World {
         !deployment.limits.recreate || old.next().is_none()
     }
 
-    /// Finds or makes the ReplicaSet of the current template and gives it the newest number. `None`
+    /// Finds or makes the replica set of the current template and gives it the newest number. `None`
     /// when something was written.
     fn revisions(
         &mut self,
@@ -248,7 +248,7 @@ impl World {
         drop(self.update(object, value, part, CONTROLLER));
     }
 
-    /// Removes the oldest ReplicaSets that are neither current nor in use.
+    /// Removes the oldest replica sets that are neither current nor in use.
     pub(super) fn clean_up(&mut self, deployment: &Deployment, old: &[ReplicaSet]) {
         let limit = number(&deployment.value, "/spec/revisionHistoryLimit");
         let unused =
@@ -264,7 +264,7 @@ impl World {
     }
 }
 
-/// Copies the Deployment's annotations to a ReplicaSet, where they stay, and numbers it anew.
+/// Copies the Deployment's annotations to a replica set, where they stay, and numbers it anew.
 fn annotate(set: &mut Value, deployment: &Deployment, number: i64) {
     let annotations = deployment.value["metadata"]["annotations"].as_object();
     for (key, value) in annotations.into_iter().flatten() {

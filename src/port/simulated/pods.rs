@@ -148,7 +148,7 @@ impl World {
 
     fn report(&self, pod: &Value, run: &PodRun, ready: bool) -> Value {
         let mut reported = pod.clone();
-        let started = run.containers.iter().any(|one| one.started());
+        let started = run.containers.iter().any(ContainerRun::started);
         let statuses: Vec<Value> = run
             .containers
             .iter()

@@ -1,4 +1,4 @@
-//! The one form of PromQL that the simulated source understands: `metric{label="value", …}[60s]`.
+//! The one form of query that the simulated source understands: `metric{label="value", …}[60s]`.
 
 use std::collections::BTreeMap;
 

@@ -1,4 +1,4 @@
-//! The ReplicaSet controller: as many pods as asked for, and how many of them serve.
+//! The replica set controller: as many pods as asked for, and how many of them serve.
 
 use std::sync::Arc;
 

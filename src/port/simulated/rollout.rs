@@ -1,4 +1,4 @@
-//! How many pods each ReplicaSet of a Deployment may have: the arithmetic of a rolling update.
+//! How many pods each replica set of a Deployment may have: the arithmetic of a rolling update.
 
 use serde_json::Value;
 
@@ -47,7 +47,7 @@ impl Limits {
         self.replicas - self.unavailable
     }
 
-    /// Returns how many pods the current ReplicaSet may have now that it has `current`.
+    /// Returns how many pods the current replica set may have now that it has `current`.
     pub(super) fn new_replicas(&self, old: &[ReplicaSet], current: i64) -> i64 {
         if self.recreate {
             return self.replicas;
@@ -57,7 +57,7 @@ impl Limits {
         current + room.min(self.replicas - current).max(0)
     }
 
-    /// Says whether somebody scaled the Deployment since its ReplicaSets were last written.
+    /// Says whether somebody scaled the Deployment since its replica sets were last written.
     pub(super) fn were_changed_since(&self, sets: &[ReplicaSet]) -> bool {
         sets.iter().filter(|set| set.replicas() > 0).any(|set| {
             match set.annotation(DESIRED).parse::<i64>() {
@@ -67,7 +67,7 @@ impl Limits {
         })
     }
 
-    /// Writes on a ReplicaSet what it was scaled by.
+    /// Writes on a replica set what it was scaled by.
     pub(super) fn annotate(&self, set: &mut Value) {
         set_annotation(set, DESIRED, &self.replicas.to_string());
         set_annotation(set, MAXIMUM, &(self.replicas + self.surge).to_string());
@@ -90,7 +90,7 @@ fn share(value: &Value, replicas: i64, round_up: bool) -> i64 {
 }
 
 impl World {
-    /// Moves pods from the old ReplicaSets to the current one, one step.
+    /// Moves pods from the old replica sets to the current one, one step.
     pub(super) fn roll(&mut self, deployment: &Deployment, revisions: &Revisions) {
         if deployment.limits.recreate {
             for set in &revisions.old {

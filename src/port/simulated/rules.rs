@@ -57,9 +57,10 @@ pub(super) fn moves_generation(kind: Kind, old: &Value, new: &Value) -> bool {
         Generation::None => false,
         Generation::Spec => old["spec"] != new["spec"],
         Generation::SpecAndAnnotations => {
-            let annotations = |object: &Value| match &object["metadata"]["annotations"] {
-                Value::Null => json!({}),
-                annotations => annotations.clone(),
+            // Absent and empty are the same.
+            let annotations = |object: &Value| match object.pointer("/metadata/annotations") {
+                Some(annotations) => annotations.clone(),
+                None => json!({}),
             };
             old["spec"] != new["spec"] || annotations(old) != annotations(new)
         }
@@ -185,6 +186,9 @@ pub(super) fn validate(kind: Kind, old: Option<&Value>, new: &Value) -> Result<(
         ("apps", "Deployment") => validate_deployment(old, new),
         ("apps", "ControllerRevision") => {
             refuse_change(old, new, "/data", true)?;
+            if new.get("data").is_none_or(Value::is_null) {
+                return Err(invalid("data: Required value: data is mandatory"));
+            }
             if new["revision"].as_i64().is_none_or(|revision| revision < 0) {
                 return Err(invalid("revision: must be greater than or equal to 0"));
             }

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use json_patch::{AddOperation, PatchOperation};
 use serde_json::{Value, json};
 
 use super::fields::{default, items, remove, set, stamp, text};
@@ -26,6 +27,13 @@ impl World {
         manager: &str,
     ) -> Result<Arc<Value>, Error> {
         self.require_served(kind)?;
+        if !text(&body, "/metadata/resourceVersion").is_empty() {
+            // The real one answers 500 too, though sending it again cannot help.
+            return Err(Error::Unavailable {
+                message: "resourceVersion should not be set on objects to be created".to_owned(),
+                retry_after: None,
+            });
+        }
         let object = self.named(kind, &mut body)?;
         if self.store.get(&object).is_some() {
             return Err(Error::AlreadyExists);
@@ -226,16 +234,34 @@ fn patched(old: &Value, operations: &Value) -> Result<Value, Error> {
         })?;
     let mut object = old.clone();
     for operation in patch.0 {
-        // For the server, testing for null asks whether the field is absent.
-        if let json_patch::PatchOperation::Test(test) = &operation
-            && test.value.is_null()
-            && object.pointer(test.path.as_str()).is_none()
-        {
+        let Some(operation) = as_the_server_reads(operation, &object) else {
             continue;
-        }
+        };
         json_patch::patch(&mut object, &[operation]).map_err(|_| refused())?;
     }
     Ok(object)
+}
+
+/// The API server is more lenient than the standard in two places.
+fn as_the_server_reads(operation: PatchOperation, object: &Value) -> Option<PatchOperation> {
+    let absent = |path: &str| object.pointer(path).is_none();
+    match operation {
+        // Testing for null asks whether the field is absent.
+        PatchOperation::Test(test) if test.value.is_null() && absent(test.path.as_str()) => None,
+        // Replacing what a map does not have adds it.
+        PatchOperation::Replace(replace) if absent(replace.path.as_str()) => {
+            Some(PatchOperation::Add(AddOperation {
+                path: replace.path,
+                value: replace.value,
+            }))
+        }
+        PatchOperation::Add(_)
+        | PatchOperation::Remove(_)
+        | PatchOperation::Replace(_)
+        | PatchOperation::Move(_)
+        | PatchOperation::Copy(_)
+        | PatchOperation::Test(_) => Some(operation),
+    }
 }
 
 fn conflict(object: &ObjectRef) -> Error {

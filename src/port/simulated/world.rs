@@ -129,27 +129,34 @@ impl World {
 
     /// Tells the controllers that `object` is gone; it was `last`.
     pub(super) fn after_removal(&mut self, object: &ObjectRef, last: &Value) {
-        self.wake_owner(object, last);
+        let owner = self.wake_owner(object, last);
+        // A Deployment that recreates waits for the last pod, which no ReplicaSet counts any more.
+        if let Some(set) = owner.filter(|owner| owner.kind == kinds::REPLICA_SETS)
+            && let Some(value) = self.store.get(&set)
+        {
+            self.wake_owner(&set, &value);
+        }
         self.soon(Task::CollectGarbage);
     }
 
-    fn wake_owner(&mut self, object: &ObjectRef, value: &Value) {
+    fn wake_owner(&mut self, object: &ObjectRef, value: &Value) -> Option<ObjectRef> {
         let kind = match object.kind {
             kinds::PODS => kinds::REPLICA_SETS,
             kinds::REPLICA_SETS => kinds::DEPLOYMENTS,
-            _ => return,
+            _ => return None,
         };
         let uid = controller_uid(value);
         let owner = self
             .store
             .of_kind(kind, Some(&object.namespace))
             .find(|(_, owner)| text(owner, "/metadata/uid") == uid)
-            .map(|(owner, _)| owner.clone());
-        match owner {
-            Some(owner) if kind == kinds::REPLICA_SETS => self.soon(Task::SyncReplicaSet(owner)),
-            Some(owner) => self.soon(Task::SyncDeployment(owner)),
-            None => {}
-        }
+            .map(|(owner, _)| owner.clone())?;
+        self.soon(if kind == kinds::REPLICA_SETS {
+            Task::SyncReplicaSet(owner.clone())
+        } else {
+            Task::SyncDeployment(owner.clone())
+        });
+        Some(owner)
     }
 
     /// Removes what names owners of which none exists.

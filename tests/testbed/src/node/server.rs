@@ -162,17 +162,26 @@ async fn listen_at(address: SocketAddr) -> std::io::Result<TcpListener> {
 async fn crash(behaviour: &mut Following, started: Instant) -> i32 {
     loop {
         let crash = behaviour.borrow_and_update().crash.clone();
-        let changed = match crash {
-            Some(crash) => tokio::select! {
-                () = sleep_until(started + crash.after) => return crash.exit_code,
-                changed = behaviour.changed() => changed,
-            },
-            None => behaviour.changed().await,
+        let end = async {
+            match crash {
+                Some(crash) => {
+                    sleep_until(started + crash.after).await;
+                    crash.exit_code
+                }
+                None => std::future::pending().await,
+            }
         };
-        if changed.is_err() {
-            // The registry is gone, and with it every further change.
-            return std::future::pending().await;
+        tokio::select! {
+            exit_code = end => return exit_code,
+            () = change(behaviour) => {}
         }
+    }
+}
+
+/// Waits for the next change; once the registry is gone there is none.
+async fn change(behaviour: &mut Following) {
+    if behaviour.changed().await.is_err() {
+        std::future::pending::<()>().await;
     }
 }
 

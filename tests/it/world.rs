@@ -1,0 +1,465 @@
+//! A Deployment, its pods and its metrics, as far as `decide` can see them: no ports, no JSON, no time
+//! but its own.
+//!
+//! What the cluster does with a write stands here once, for timelines and for invariants. Nothing is
+//! decided here, and nothing fails: what the API server would refuse has no effect.
+
+use std::collections::BTreeMap;
+
+use astern::decide::{
+    Attempt, Current, Decision, Effect, Entry, EntryKind, Evidence, Incident, Memory, Observed,
+    Pod, PodCounters, Policy, RestartCount, Revision, Sample, TriggerKind, Unknown, Workload,
+};
+use jiff::{SignedDuration, Timestamp};
+
+/// Between two scrapes, and between two looks where nothing asks for an earlier one.
+pub(crate) const TICK: SignedDuration = SignedDuration::from_secs(5);
+/// How long a rollout takes where nothing keeps it.
+const ROLLOUT: SignedDuration = SignedDuration::from_secs(10);
+/// Pods of a revision.
+const PODS: usize = 2;
+/// Scrapes that are kept: more than the longest window of any test needs.
+const SCRAPES: usize = 60;
+
+/// How a revision does.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Behaviour {
+    /// Requests per second and pod.
+    pub(crate) requests: f64,
+    /// Share of them that fails.
+    pub(crate) errors: f64,
+    /// Failed probes per scrape and pod; one in each scrape is made.
+    pub(crate) failing_probes: bool,
+    /// Restarts per minute and pod.
+    pub(crate) crashes: f64,
+    /// Its rollout never completes.
+    pub(crate) stalls: bool,
+}
+
+impl Default for Behaviour {
+    fn default() -> Self {
+        Self {
+            requests: 20.0,
+            errors: 0.0,
+            failing_probes: false,
+            crashes: 0.0,
+            stalls: false,
+        }
+    }
+}
+
+/// What the metric source answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Metrics {
+    Working,
+    /// No answer at all.
+    Gone,
+    /// No series.
+    Empty,
+    /// An answer that says itself that it is incomplete.
+    Partial,
+    /// Values that are no numbers.
+    NotNumbers,
+}
+
+/// What a pod has counted since it was born.
+#[derive(Clone, Debug, Default)]
+struct Counters {
+    requests: f64,
+    failed: f64,
+    probes: f64,
+    failed_probes: f64,
+    restarts: f64,
+}
+
+/// What was scraped from a pod, and seen of it.
+#[derive(Clone, Debug)]
+struct LivePod {
+    name: String,
+    born: Timestamp,
+    counters: Counters,
+    requests: Vec<Sample>,
+    probes: Vec<Sample>,
+    restarts: Vec<RestartCount>,
+}
+
+/// All of it at one moment.
+#[derive(Clone, Debug)]
+pub(crate) struct World {
+    pub(crate) now: Timestamp,
+    pub(crate) policy: Policy,
+    pub(crate) workload: Workload,
+    pub(crate) behaviours: BTreeMap<Revision, Behaviour>,
+    pub(crate) metrics: Metrics,
+    pub(crate) entries: Vec<Entry>,
+    /// What is on the objects.
+    pub(crate) stored: Memory,
+    pub(crate) past: Vec<Attempt>,
+    recorded: Option<Timestamp>,
+    /// What the process remembers.
+    pub(crate) passing_since: Option<Timestamp>,
+    rollout_started: Timestamp,
+    /// When the ReplicaSet of each revision was made.
+    replica_sets: BTreeMap<Revision, Timestamp>,
+    number: i64,
+    pods: Vec<LivePod>,
+    codes: u32,
+    /// Every template that Astern wrote, with the incident that it was written for.
+    pub(crate) written: Vec<(Incident, Revision)>,
+}
+
+/// Returns the moment `second` seconds after the beginning of the test.
+pub(crate) fn at(second: i64) -> Timestamp {
+    Timestamp::UNIX_EPOCH + SignedDuration::from_secs(1_700_000_000 + second)
+}
+
+pub(crate) fn revision(name: &str) -> Revision {
+    Revision(name.to_owned())
+}
+
+impl World {
+    /// A world in which `running` has been rolled out for a day, and Astern looks for the first time.
+    pub(crate) fn new(policy: Policy, running: &Revision) -> Self {
+        let day_ago = at(0) - SignedDuration::from_hours(24);
+        let mut world = Self {
+            now: at(0),
+            policy,
+            workload: Workload {
+                uid: "5eed0001-aaaa-bbbb-cccc-000000000001".to_owned(),
+                name: "checkout".to_owned(),
+                template: running.clone(),
+                current: Some(Current {
+                    number: 1,
+                    created: day_ago,
+                }),
+                replicas: 2,
+                rolled_out: true,
+                rolling_update: true,
+                paused: false,
+                paused_by: None,
+                ownership_disturbed: false,
+                progress_deadline_exceeded: false,
+                progress_deadline: SignedDuration::from_secs(60),
+                deleting: false,
+            },
+            behaviours: BTreeMap::new(),
+            metrics: Metrics::Working,
+            entries: Vec::new(),
+            stored: Memory::default(),
+            past: Vec::new(),
+            recorded: None,
+            passing_since: None,
+            rollout_started: day_ago,
+            replica_sets: BTreeMap::from([(running.clone(), day_ago)]),
+            number: 1,
+            pods: Vec::new(),
+            codes: 0,
+            written: Vec::new(),
+        };
+        world.replace_pods(day_ago);
+        world
+    }
+
+    /// Returns what Astern would see.
+    pub(crate) fn observed(&self) -> Observed {
+        let mut observed = Observed {
+            workload: self.workload.clone(),
+            memory: self.stored.clone(),
+            past: self.past.clone(),
+            pods: Vec::new(),
+            evidence: BTreeMap::new(),
+            entries: self.entries.clone(),
+            recorded: self.recorded,
+            approvals_are_checked: true,
+            fresh_code: format!("code{}", self.codes),
+            passing_since: self.passing_since,
+            refusal: None,
+        };
+        if observed.needs_judging(&self.policy) && self.workload.current.is_some() {
+            observed.pods = self.pods.iter().map(LivePod::seen).collect();
+            let triggers = self.policy.triggers.iter();
+            observed.evidence = triggers
+                .filter_map(|trigger| {
+                    let evidence = self.evidence(&trigger.kind)?;
+                    Some((trigger.name.clone(), evidence))
+                })
+                .collect();
+        }
+        observed
+    }
+
+    fn evidence(&self, kind: &TriggerKind) -> Option<Evidence> {
+        let samples: fn(&LivePod) -> &Vec<Sample> = match kind {
+            TriggerKind::ErrorRate(_) => |pod| &pod.requests,
+            TriggerKind::ProbeFailures(_) => |pod| &pod.probes,
+            TriggerKind::Restarts(_) | TriggerKind::RolloutStalled => return None,
+        };
+        let cause = "cannot be reached".to_owned();
+        match self.metrics {
+            Metrics::Gone => Some(Evidence::Missing(Unknown::NoAnswer { cause })),
+            Metrics::Empty => Some(Evidence::Missing(Unknown::NoData)),
+            Metrics::Partial => Some(Evidence::Missing(Unknown::Incomplete)),
+            Metrics::Working | Metrics::NotNumbers => {
+                let pods = self.pods.iter().map(|pod| PodCounters {
+                    pod: pod.name.clone(),
+                    born: pod.born,
+                    samples: samples(pod)
+                        .iter()
+                        .map(|sample| self.as_answered(*sample))
+                        .collect(),
+                });
+                Some(Evidence::Counters(pods.collect()))
+            }
+        }
+    }
+
+    fn as_answered(&self, sample: Sample) -> Sample {
+        match self.metrics {
+            Metrics::NotNumbers => Sample {
+                failed: f64::NAN,
+                ..sample
+            },
+            Metrics::Working | Metrics::Gone | Metrics::Empty | Metrics::Partial => sample,
+        }
+    }
+
+    /// Lets one tick pass: traffic flows, pods are scraped, a rollout goes on.
+    pub(crate) fn tick(&mut self) {
+        self.now += TICK;
+        let behaviour = self.behaviour();
+        for pod in &mut self.pods {
+            pod.live(&behaviour, self.now, self.metrics != Metrics::Gone);
+        }
+        let since = self.now.duration_since(self.rollout_started);
+        let rolling = !self.workload.rolled_out && !self.workload.paused;
+        if rolling && self.workload.current.is_some() {
+            let stuck = behaviour.stalls || self.workload.replicas == 0;
+            self.workload.rolled_out = !stuck && since >= ROLLOUT;
+            let late = since >= self.workload.progress_deadline;
+            self.workload.progress_deadline_exceeded = behaviour.stalls && late;
+        }
+    }
+
+    fn behaviour(&self) -> Behaviour {
+        let template = &self.workload.template;
+        self.behaviours.get(template).cloned().unwrap_or_default()
+    }
+
+    /// A person or a robot deploys.
+    pub(crate) fn deploy(&mut self, template: &Revision) {
+        if self.workload.template == *template {
+            return;
+        }
+        self.workload.template = template.clone();
+        if self.workload.paused {
+            // The Deployment controller makes no ReplicaSet while paused.
+            self.workload.current = None;
+            self.workload.rolled_out = false;
+            self.pods.clear();
+        } else {
+            self.roll_out();
+        }
+    }
+
+    /// A person pauses or resumes. Astern's mark stays where it is: people do not know it.
+    pub(crate) fn pause(&mut self, paused: bool) {
+        self.workload.paused = paused;
+        if !paused && self.workload.current.is_none() {
+            self.roll_out();
+        }
+        if !paused {
+            self.rollout_started = self.now;
+        }
+    }
+
+    fn roll_out(&mut self) {
+        self.number += 1;
+        let template = self.workload.template.clone();
+        let created = *self.replica_sets.entry(template).or_insert(self.now);
+        self.workload.current = Some(Current {
+            number: self.number,
+            created,
+        });
+        self.workload.rolled_out = false;
+        self.workload.progress_deadline_exceeded = false;
+        self.rollout_started = self.now;
+        self.replace_pods(self.now);
+    }
+
+    fn replace_pods(&mut self, born: Timestamp) {
+        let short = self.workload.template.short().to_owned();
+        self.pods = (0..PODS)
+            .map(|index| LivePod {
+                name: format!("checkout-{short}-{index}"),
+                born,
+                counters: Counters::default(),
+                requests: Vec::new(),
+                probes: Vec::new(),
+                restarts: vec![RestartCount { at: born, count: 0 }],
+            })
+            .collect();
+    }
+
+    /// A person answers the proposal that is open. Without one, or before its code is told, nobody
+    /// can.
+    pub(crate) fn answer(&mut self, kind: EntryKind, username: &str) -> bool {
+        let Some(incident) = &self.stored.incident else {
+            return false;
+        };
+        let Some(code) = &incident.code else {
+            return false;
+        };
+        let value = format!("{}/{code}:{username}", incident.name(&self.workload));
+        // One annotation of a kind: the next one overwrites it.
+        self.entries.retain(|entry| entry.kind != kind);
+        self.entries.push(Entry { kind, value });
+        true
+    }
+
+    /// The writes that a decision asks for, in the order in which they are made.
+    pub(crate) fn writes(&self, decision: &Decision) -> Vec<Write> {
+        let mut writes = Vec::new();
+        for (revision, memory) in &decision.memory.revisions {
+            if self.stored.revisions.get(revision) != Some(memory) {
+                writes.push(Write::Revision(revision.clone(), memory.clone()));
+            }
+        }
+        if let Some(incident) = &decision.memory.incident
+            && self.stored.incident.as_ref() != Some(incident)
+        {
+            writes.push(Write::Incident(Box::new(incident.clone())));
+        }
+        let incident = decision.memory.incident.as_ref();
+        for effect in &decision.effects {
+            if !matches!(effect, Effect::Announce(_)) {
+                let incident = incident.cloned().map(Box::new);
+                writes.push(Write::Effect(effect.clone(), incident));
+            }
+        }
+        writes
+    }
+
+    /// Does what the API server does with one write.
+    pub(crate) fn apply(&mut self, write: &Write) {
+        match write {
+            Write::Revision(revision, memory) => {
+                self.stored.revisions.insert(revision.clone(), memory.clone());
+            }
+            Write::Incident(incident) => self.store(incident),
+            Write::Effect(effect, incident) => self.carry_out(effect, incident.as_deref()),
+        }
+    }
+
+    fn store(&mut self, incident: &Incident) {
+        if self.stored.incident.is_none() {
+            self.recorded = Some(self.now);
+        }
+        if incident.code.is_some() {
+            self.codes += 1;
+        }
+        if incident.state.is_open() {
+            self.stored.incident = Some(incident.clone());
+            return;
+        }
+        self.stored.incident = None;
+        self.recorded = None;
+        self.past.push(Attempt {
+            from: incident.from.clone(),
+            attempt: incident.attempt,
+            state: incident.state,
+            wrote_unasked: incident.timings.patched.is_some() && incident.approvals.is_empty(),
+        });
+    }
+
+    fn carry_out(&mut self, effect: &Effect, incident: Option<&Incident>) {
+        match effect {
+            Effect::RollBack { from, to } => {
+                if self.workload.template != *from {
+                    return;
+                }
+                self.written
+                    .extend(incident.map(|incident| (incident.clone(), to.clone())));
+                self.workload.template = to.clone();
+                self.workload.ownership_disturbed = true;
+                if self.workload.paused_by.take().is_some() {
+                    self.workload.paused = false;
+                }
+                self.roll_out();
+            }
+            Effect::RestoreOwnership { to } => {
+                if self.workload.template == *to {
+                    self.workload.ownership_disturbed = false;
+                }
+            }
+            Effect::PauseRollout { from } => {
+                if self.workload.template == *from && !self.workload.paused {
+                    self.workload.paused = true;
+                    self.workload.paused_by = incident.map(|i| i.name(&self.workload));
+                }
+            }
+            Effect::ResumeRollout => {
+                if self.workload.paused_by.take().is_some() && self.workload.paused {
+                    self.pause(false);
+                }
+            }
+            Effect::Announce(_) => {}
+        }
+    }
+
+    /// Returns whether anything at all speaks against the current revision, for whoever can see it: an
+    /// oracle that knows nothing of windows, thresholds and triggers.
+    pub(crate) fn visibly_bad(&self) -> bool {
+        let counters = || self.pods.iter().map(|pod| &pod.counters);
+        let scraped = self.metrics == Metrics::Working
+            && counters().any(|counted| counted.failed > 0.0 || counted.failed_probes > 0.0);
+        let crashed = counters().any(|counted| counted.restarts >= 1.0);
+        scraped || crashed || self.workload.progress_deadline_exceeded
+    }
+}
+
+/// One write to one object.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Write {
+    Revision(Revision, astern::decide::RevisionMemory),
+    Incident(Box<Incident>),
+    Effect(Effect, Option<Box<Incident>>),
+}
+
+impl LivePod {
+    fn seen(&self) -> Pod {
+        Pod {
+            name: self.name.clone(),
+            born: self.born,
+            restarts: self.restarts.clone(),
+        }
+    }
+
+    fn live(&mut self, behaviour: &Behaviour, now: Timestamp, scraped: bool) {
+        let seconds = TICK.as_secs_f64();
+        let counters = &mut self.counters;
+        counters.requests += behaviour.requests * seconds;
+        counters.failed += behaviour.requests * seconds * behaviour.errors;
+        counters.probes += 1.0;
+        counters.failed_probes += f64::from(u8::from(behaviour.failing_probes));
+        counters.restarts += behaviour.crashes * seconds / 60.0;
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "a test runs for minutes, so the count stays small"
+        )]
+        let count = counters.restarts as u32;
+        if self.restarts.last().is_none_or(|seen| seen.count != count) {
+            self.restarts.push(RestartCount { at: now, count });
+        }
+        if scraped {
+            push(&mut self.requests, now, counters.requests, counters.failed);
+            push(&mut self.probes, now, counters.probes, counters.failed_probes);
+        }
+    }
+}
+
+fn push(samples: &mut Vec<Sample>, at: Timestamp, total: f64, failed: f64) {
+    samples.push(Sample { at, total, failed });
+    let surplus = samples.len().saturating_sub(SCRAPES);
+    samples.drain(..surplus);
+}
