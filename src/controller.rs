@@ -119,6 +119,7 @@ impl Controller {
 
     /// Looks after all workloads until it is dropped.
     pub async fn run(self: Arc<Self>) {
+        let _end = EndPodWatches(&self.pods);
         let mut background = JoinSet::new();
         self.start_watches(&mut background);
         let (news, mut arrived) = mpsc::channel(64);
@@ -229,6 +230,15 @@ impl Controller {
         self.summaries
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Ends the watches on pods when the loop is dropped.
+struct EndPodWatches<'a>(&'a watches::PodWatches);
+
+impl Drop for EndPodWatches<'_> {
+    fn drop(&mut self) {
+        self.0.end();
     }
 }
 

@@ -22,6 +22,7 @@ use self::store::{Remembered, Store};
 use self::workload::{Deployment, ReplicaSet};
 use crate::api::names;
 use crate::api::parse::ParsedPolicy;
+use crate::api::record::time;
 use crate::decide::{
     Entry, Evidence, Observed, Pod, PodCounters, State, Trigger, TriggerKind, Unknown,
 };
@@ -180,14 +181,16 @@ fn entries(deployment: &Deployment, remembered: &Remembered) -> Vec<Entry> {
         .collect()
 }
 
-/// A look that costs a request, so it is taken only when there is an answer to check.
+/// The API server was seen to enforce a new binding 18 seconds after the kind it reads appeared.
+const BINDING_IN_FORCE: SignedDuration = SignedDuration::from_secs(30);
+
+/// A look that costs a request, so it is taken only when a code is due or an answer has come.
 async fn approvals_are_checked(eyes: &Eyes, observed: &Observed) -> Result<bool, Error> {
-    let asking = observed
-        .memory
-        .incident
-        .as_ref()
-        .is_some_and(|incident| incident.state == State::AwaitingApproval);
-    if eyes.accept_unverified_approvals || !asking || observed.entries.is_empty() {
+    let asking = observed.memory.incident.as_ref().is_some_and(|incident| {
+        let due = incident.code.is_none() || !observed.entries.is_empty();
+        incident.state == State::AwaitingApproval && due
+    });
+    if eyes.accept_unverified_approvals || !asking {
         return Ok(true);
     }
     let binding = ObjectRef::new(
@@ -200,7 +203,9 @@ async fn approvals_are_checked(eyes: &Eyes, observed: &Observed) -> Result<bool,
         .get(&binding)
         .await
         .map_err(|source| Error::GetApprovalsBinding { source })?;
-    Ok(found.is_some())
+    let created = found.and_then(|binding| time(&binding, "/metadata/creationTimestamp"));
+    let now = eyes.cluster.now();
+    Ok(created.is_some_and(|created| now.duration_since(created) >= BINDING_IN_FORCE))
 }
 
 /// Samples before the window are needed to know what a counter stood at when it began; this many

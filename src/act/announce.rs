@@ -6,11 +6,10 @@
 use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
-use sha2::{Digest as _, Sha256};
 
 use super::{Hands, Scene};
-use crate::api::names;
 use crate::api::render::{self, Note, Place};
+use crate::api::{names, template};
 use crate::decide::{Announcement, Incident, Workload};
 use crate::port::{Kind, kinds};
 
@@ -117,12 +116,8 @@ fn event_name(scene: &Scene<'_>, note: &Note, regarding: &Value) -> String {
         "{}{regarding}{}{}",
         scene.workload.uid, note.reason, note.note
     );
-    let digest = Sha256::digest(text.as_bytes());
-    let hex: String = digest
-        .iter()
-        .take(8)
-        .map(|byte| format!("{byte:02x}"))
-        .collect();
+    let digest = template::digest(&text);
+    let hex = digest.get(..16).unwrap_or_default();
     let stem: String = scene.workload.name.chars().take(STEM_MAX).collect();
     format!("{stem}.{hex}")
 }

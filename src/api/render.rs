@@ -120,7 +120,8 @@ fn awaiting(incident: &Incident, place: &Place<'_>, why: &str) -> String {
     let (from, to) = (incident.from.short(), incident.to.short());
     let Some(code) = &incident.code else {
         return format!(
-            "proposes to go back from {from} to {to} ({why}); the code for approving follows"
+            "proposes to go back from {from} to {to} ({why}); the code for approving follows as soon as the API server checks who approves (ValidatingAdmissionPolicyBinding {})",
+            names::APPROVALS_BINDING
         );
     };
     let got = incident.approvals.len();

@@ -19,13 +19,18 @@ use crate::decide::Revision;
 pub fn revision(template: &Value) -> Revision {
     let mut canonical = String::new();
     write_canonical(&identity_part(template), &mut canonical);
-    let digest = Sha256::digest(canonical.as_bytes());
+    Revision(digest(&canonical))
+}
+
+/// Returns the SHA-256 of `text` in hexadecimal.
+#[must_use]
+pub fn digest(text: &str) -> String {
     let mut hex = String::with_capacity(64);
-    for byte in digest {
+    for byte in Sha256::digest(text.as_bytes()) {
         // Writing into a String cannot fail.
         let _ = write!(hex, "{byte:02x}");
     }
-    Revision(hex)
+    hex
 }
 
 /// Returns the images of the containers of `template`, init containers first.

@@ -150,28 +150,21 @@ impl PodWatches {
             .unwrap_or_else(PoisonError::into_inner) = controller;
     }
 
+    /// Ends all watches. They hold on to the controller, so it would never go away by itself.
+    pub(super) fn end(&self) {
+        let mut watches = self.watches.lock().unwrap_or_else(PoisonError::into_inner);
+        watches.clear();
+    }
+
     /// Keeps the pods of `namespace` watched if they are `wanted`, and ends watches that nobody
     /// wanted for a while.
     pub(super) fn want(&self, controller: &Controller, namespace: &str, wanted: bool) {
         let now = controller.eyes.cluster.now();
         let mut watches = self.watches.lock().unwrap_or_else(PoisonError::into_inner);
-        if wanted {
-            let known = watches.get_mut(namespace);
-            match known {
-                Some(watch) => watch.wanted = now,
-                None => {
-                    let weak = self
-                        .controller
-                        .lock()
-                        .unwrap_or_else(PoisonError::into_inner);
-                    let Some(controller) = weak.upgrade() else {
-                        return;
-                    };
-                    let task = tokio::spawn(controller.follow_pods(namespace.to_owned()));
-                    let task = task.abort_handle();
-                    watches.insert(namespace.to_owned(), PodWatch { wanted: now, task });
-                }
-            }
+        if let Some(watch) = watches.get_mut(namespace).filter(|_| wanted) {
+            watch.wanted = now;
+        } else if wanted && let Some(task) = self.start(namespace) {
+            watches.insert(namespace.to_owned(), PodWatch { wanted: now, task });
         }
         watches.retain(|namespace, watch| {
             let keep = now.duration_since(watch.wanted) <= UNWATCH_AFTER;
@@ -180,6 +173,18 @@ impl PodWatches {
             }
             keep
         });
+    }
+}
+
+impl PodWatches {
+    fn start(&self, namespace: &str) -> Option<AbortHandle> {
+        let controller = self
+            .controller
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .upgrade()?;
+        let task = tokio::spawn(controller.follow_pods(namespace.to_owned()));
+        Some(task.abort_handle())
     }
 }
 

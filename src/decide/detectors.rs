@@ -123,7 +123,7 @@ pub fn scrape_interval(pods: &[PodCounters]) -> Option<SignedDuration> {
             [first, second] => Some(second.at.duration_since(first.at)),
             _ => None,
         })
-        .filter(|gap| gap.is_positive())
+        .filter(SignedDuration::is_positive)
         .min()
 }
 

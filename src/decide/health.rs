@@ -140,6 +140,24 @@ pub enum Unknown {
 }
 
 impl Unknown {
+    /// Whether the source is failing now, as opposed to having nothing to say about these pods.
+    #[must_use]
+    pub const fn is_outage(&self) -> bool {
+        match self {
+            Self::NoAnswer { .. }
+            | Self::NotUnderstood { .. }
+            | Self::Incomplete
+            | Self::NotANumber
+            | Self::Stale { .. } => true,
+            Self::NoSource { .. }
+            | Self::NoData
+            | Self::TooFewRequests { .. }
+            | Self::NotLongEnough { .. }
+            | Self::NoPods
+            | Self::RolloutInProgress => false,
+        }
+    }
+
     /// The spelling in status, Events and metric labels.
     #[must_use]
     pub const fn name(&self) -> &'static str {

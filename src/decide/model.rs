@@ -62,6 +62,10 @@ pub struct RevisionMemory {
 }
 
 /// The Deployment as it is now.
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a fact of its own that Kubernetes reports"
+)]
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Workload {
     pub uid: String,
@@ -207,6 +211,14 @@ pub struct Incident {
 }
 
 impl Incident {
+    /// Returns whether it went ahead without all the approvals that it asked for. A template may have
+    /// been written then: an operator that stopped in between cannot tell.
+    #[must_use]
+    pub fn was_decided_unasked(&self) -> bool {
+        let approved = u32::try_from(self.approvals.len()).unwrap_or(u32::MAX);
+        self.timings.decided.is_some() && approved < self.approval.required
+    }
+
     /// Returns the name of the record: a function of Deployment, bad revision and attempt, so that
     /// creating it twice is creating it once.
     #[must_use]
@@ -267,7 +279,7 @@ pub struct Attempt {
     pub from: Revision,
     pub attempt: u32,
     pub state: State,
-    /// Whether a template was written without anybody's approval.
+    /// [`Incident::was_decided_unasked`].
     pub wrote_unasked: bool,
 }
 

@@ -197,8 +197,11 @@ impl Store {
         self.lock().policies.get(key).cloned()
     }
 
-    /// Returns the metric source `name`, or why it cannot be used.
-    #[must_use]
+    /// Returns the metric source `name`.
+    ///
+    /// # Errors
+    ///
+    /// Why it cannot be used. The caller treats that as data.
     pub fn source(&self, name: &str) -> Source {
         let inner = self.lock();
         inner
@@ -234,11 +237,11 @@ impl Store {
             .map(|(_, record)| Arc::clone(record))
             .collect();
         let rollbacks = inner.rollbacks.iter();
-        let rollbacks = rollbacks
+        let rollbacks: Vec<Arc<RollbackRecord>> = rollbacks
             .filter(|(_, record)| record.deployment_uid == uid)
             .map(|(_, record)| Arc::clone(record))
             .collect();
-        Remembered::new(revisions, rollbacks)
+        Remembered::new(revisions, &rollbacks)
     }
 
     /// Returns the open incidents of Deployments that are gone, or were made anew.
@@ -299,7 +302,7 @@ pub struct Remembered {
 }
 
 impl Remembered {
-    fn new(revisions: Vec<Arc<RevisionRecord>>, rollbacks: Vec<Arc<RollbackRecord>>) -> Self {
+    fn new(revisions: Vec<Arc<RevisionRecord>>, rollbacks: &[Arc<RollbackRecord>]) -> Self {
         let open = rollbacks
             .iter()
             .filter(|record| record.incident.as_ref().is_some_and(|i| i.state.is_open()))

@@ -36,6 +36,10 @@ pub struct Deployment {
     facts: Facts,
 }
 
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a fact of its own that Kubernetes reports"
+)]
 #[derive(Clone, Debug, PartialEq)]
 struct Facts {
     replicas: u32,

@@ -251,7 +251,7 @@ impl Cluster for KubePort {
                 return;
             }
             // The wall clock may be set meanwhile, so no sleep is long.
-            let nap = left.unsigned_abs().min(Duration::from_mins(1));
+            let nap = left.unsigned_abs().min(Duration::from_secs(60));
             tokio::time::sleep(nap).await;
         }
     }

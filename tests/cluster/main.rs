@@ -1,6 +1,14 @@
 //! What only a real API server can show.
 
 mod approvals;
+mod bad_input;
+mod blind;
 mod chart;
 mod contract;
+mod hostile;
+mod killed;
+mod next_deploy;
+mod operator;
+mod rollback;
+mod steady;
 mod support;

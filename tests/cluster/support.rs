@@ -13,12 +13,28 @@ use std::{
 };
 
 use anyhow::{Context as _, ensure};
-use astern_testbed::bed::{Bed, Options, Output};
+use astern_testbed::{
+    bed::{Bed, Options, Output},
+    behaviour::{Behaviour, Images, Probed},
+    node::{Nodes, NodesOptions},
+};
 use tokio::{
     runtime::Runtime,
     sync::OnceCell,
     time::{sleep, timeout},
 };
+
+/// Answers every request well.
+pub(crate) const GOOD: &str = "registry.example/checkout:v1.0.0";
+/// Answers 30 % of the requests by an error.
+pub(crate) const ERRING: &str = "registry.example/checkout:v1.1.0";
+/// Fails its liveness probe.
+pub(crate) const FAILING_PROBES: &str = "registry.example/checkout:v1.2.0";
+/// Answers every request well again.
+pub(crate) const FIXED: &str = "registry.example/checkout:v1.3.0";
+
+/// How often Prometheus asks the pods.
+const SCRAPE_INTERVAL: Duration = Duration::from_secs(2);
 
 /// How long a condition may take to come true on a loaded machine.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -26,7 +42,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// Shared too: connections of the bed's client die with the runtime that opened them.
 static RUNTIME: LazyLock<Runtime> =
     LazyLock::new(|| Runtime::new().expect("a process may have threads"));
-static BED: OnceCell<Bed> = OnceCell::const_new();
+static SHARED: OnceCell<(Bed, Nodes)> = OnceCell::const_new();
 
 /// Runs a test.
 #[track_caller]
@@ -40,16 +56,59 @@ pub(crate) fn run(test: impl Future<Output = anyhow::Result<()>>) {
     );
 }
 
-/// Returns the bed that all tests share. `deploy/install.yaml` was applied to it with kubectl.
+/// Returns the bed that all tests share, with Prometheus and nodes. `deploy/install.yaml` was applied
+/// to it with kubectl.
 ///
 /// Its processes end with this one, whatever way that ends.
 pub(crate) async fn installed() -> anyhow::Result<&'static Bed> {
-    BED.get_or_try_init(|| async {
-        let bed = own("cluster").await?;
-        install(&bed).await?;
-        Ok(bed)
+    let shared = SHARED.get_or_try_init(|| async {
+        let shared = own_with_nodes("cluster").await?;
+        install(&shared.0).await?;
+        anyhow::Ok(shared)
+    });
+    Ok(&shared.await?.0)
+}
+
+/// Starts a bed with Prometheus, and with nodes that run the images of the stories.
+pub(crate) async fn own_with_nodes(label: &str) -> anyhow::Result<(Bed, Nodes)> {
+    let bed = Bed::start(Options {
+        label: label.to_owned(),
+        prometheus: true,
+        scrape_interval: SCRAPE_INTERVAL,
+        ..Options::default()
     })
-    .await
+    .await?;
+    let options = NodesOptions {
+        nodes: 2,
+        images: images(),
+        backoff_factor: 0.1,
+        log_directory: bed.directory().join("pods"),
+        api_server: bed.api_server().to_owned(),
+        ca_pem: bed.ca_pem().to_owned(),
+    };
+    let nodes = Nodes::start(bed.client(), options).await?;
+    Ok((bed, nodes))
+}
+
+fn images() -> Images {
+    let erring = Behaviour {
+        error_rate: 0.3,
+        ..Behaviour::default()
+    };
+    let failing = Behaviour {
+        liveness: Probed {
+            fail_after: Some(Duration::from_secs(3)),
+            recover_after: None,
+        },
+        ..Behaviour::default()
+    };
+    let listed = [
+        (GOOD, Behaviour::default()),
+        (ERRING, erring),
+        (FAILING_PROBES, failing),
+        (FIXED, Behaviour::default()),
+    ];
+    Images::new(listed.map(|(image, behaviour)| (image.to_owned(), behaviour)))
 }
 
 /// Starts a bed with nothing on it.
@@ -83,6 +142,15 @@ pub(crate) async fn namespace(bed: &Bed, label: &str) -> anyhow::Result<String> 
 /// Asks again and again until `condition` holds.
 pub(crate) async fn eventually(
     what: &str,
+    condition: impl AsyncFnMut() -> anyhow::Result<bool>,
+) -> anyhow::Result<()> {
+    within(PATIENCE, what, condition).await
+}
+
+/// Does the same for something that takes its time even where nothing slows it.
+pub(crate) async fn within(
+    patience: Duration,
+    what: &str,
     mut condition: impl AsyncFnMut() -> anyhow::Result<bool>,
 ) -> anyhow::Result<()> {
     let asking = async {
@@ -91,9 +159,9 @@ pub(crate) async fn eventually(
         }
         anyhow::Ok(())
     };
-    timeout(PATIENCE, asking)
+    timeout(patience, asking)
         .await
-        .with_context(|| format!("{what}: not so after {} seconds", PATIENCE.as_secs()))?
+        .with_context(|| format!("{what}: not so after {} seconds", patience.as_secs()))?
 }
 
 /// Returns a path in this repository.

@@ -29,12 +29,20 @@ const LAYERS: &[&[&str]] = &[
     &["app"],
     &["controller", "cli"],
     &["observe", "act"],
-    &["port", "api"],
+    // `api` takes the kinds of objects from `port`, which knows nothing of ours.
+    &["api"],
+    &["port"],
     &["decide"],
 ];
 
 /// Calls of the port that change something in the cluster.
-const WRITES: &[&str] = &[".create(", ".json_patch(", ".status(", ".replace(", ".delete("];
+const WRITES: &[&str] = &[
+    ".create(",
+    ".json_patch(",
+    ".status(",
+    ".replace(",
+    ".delete(",
+];
 
 /// Lines of a file without its tests.
 const LINES: usize = 400;
@@ -89,7 +97,10 @@ fn rust_files(directory: &str) -> Vec<Source> {
     }
     let beside = repository().join(format!("{directory}.rs"));
     found.extend(beside.is_file().then_some(beside));
-    assert!(!found.is_empty(), "{directory} has moved; this test guards nothing");
+    assert!(
+        !found.is_empty(),
+        "{directory} has moved; this test guards nothing"
+    );
     found.sort();
     found.iter().map(read).collect()
 }
@@ -159,7 +170,11 @@ fn modules_know_only_what_is_below_them() {
         if *own == "lib" {
             continue;
         }
-        assert!(known.contains(own), "{}: which layer is it in?", source.path);
+        assert!(
+            known.contains(own),
+            "{}: which layer is it in?",
+            source.path
+        );
         let own_layer = layer(own);
         for (line, used) in used_modules(&source) {
             let fine = used == *own || !known.contains(used.as_str()) || layer(&used) > own_layer;
@@ -168,7 +183,10 @@ fn modules_know_only_what_is_below_them() {
             }
         }
     }
-    check("who may know whom: bin, app, controller and cli, observe and act, port and api, decide:", &broken);
+    check(
+        "who may know whom: bin, app, controller and cli, observe and act, api, port, decide:",
+        &broken,
+    );
 }
 
 fn layer(module: &str) -> usize {
@@ -182,7 +200,11 @@ fn layer(module: &str) -> usize {
 fn used_modules(source: &Source) -> Vec<(usize, String)> {
     let module = source.module();
     let depth = module.len();
-    let root = if module.first() == Some(&"bin") { "astern::" } else { "crate::" };
+    let root = if module.first() == Some(&"bin") {
+        "astern::"
+    } else {
+        "crate::"
+    };
     let climb = "super::".repeat(depth);
     let mut used = Vec::new();
     for (line, text) in source.code() {
@@ -207,7 +229,10 @@ fn named(path: &str) -> impl Iterator<Item = String> {
         Some(list) => top_level(list),
         None => vec![path],
     };
-    let words: Vec<String> = parts.into_iter().map(|part| first_word(part.trim())).collect();
+    let words: Vec<String> = parts
+        .into_iter()
+        .map(|part| first_word(part.trim()))
+        .collect();
     words.into_iter().filter(|word| !word.is_empty())
 }
 
@@ -233,7 +258,10 @@ fn imports_from_the_top_stand_in_one_line() {
                 .collect::<Vec<_>>()
         })
         .collect();
-    check("one `use crate::…` per module, or the test for layers misses them:", &broken);
+    check(
+        "one `use crate::…` per module, or the test for layers misses them:",
+        &broken,
+    );
 }
 
 #[test]
@@ -260,7 +288,10 @@ fn only_act_writes() {
             }
         }
     }
-    check("src/act is the only place that writes, besides the lease in src/app:", &broken);
+    check(
+        "src/act is the only place that writes, besides the lease in src/app:",
+        &broken,
+    );
 }
 
 #[test]
@@ -297,12 +328,17 @@ fn no_module_is_called_mod() {
 }
 
 fn all_sources() -> Vec<Source> {
-    let tests = ["tests/it", "tests/cluster"].into_iter().flat_map(rust_files);
+    let tests = ["tests/it", "tests/cluster"]
+        .into_iter()
+        .flat_map(rust_files);
     programs().into_iter().chain(tests).collect()
 }
 
 fn programs() -> Vec<Source> {
-    ["src", "tests/testbed/src"].into_iter().flat_map(rust_files).collect()
+    ["src", "tests/testbed/src"]
+        .into_iter()
+        .flat_map(rust_files)
+        .collect()
 }
 
 /// Crates of one family share the reason of the first.
@@ -332,5 +368,8 @@ fn every_dependency_has_a_reason() {
             before = line;
         }
     }
-    check("a comment above each dependency says why it is there:", &broken);
+    check(
+        "a comment above each dependency says why it is there:",
+        &broken,
+    );
 }

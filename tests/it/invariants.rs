@@ -20,7 +20,7 @@ fn config() -> Config {
         cases: std::env::var("PROPTEST_CASES")
             .ok()
             .and_then(|text| text.parse().ok())
-            .unwrap_or(96),
+            .unwrap_or(500),
         failure_persistence: None,
         max_shrink_iters: 2_000,
         ..Config::default()
@@ -38,6 +38,7 @@ proptest! {
     #[test]
     fn whatever_happens_the_rules_hold(policy in policy(), happenings in happenings()) {
         let mut oracle = Oracle::new(policy, None);
+        judged(oracle.tick())?;
         for happening in &happenings {
             judged(oracle.after(happening))?;
         }
@@ -51,6 +52,7 @@ proptest! {
     #[test]
     fn a_robot_that_fights_is_not_fought(policy in policy(), happenings in happenings(), robot in any::<Robot>()) {
         let mut oracle = Oracle::new(policy, Some(robot));
+        judged(oracle.tick())?;
         for happening in &happenings {
             judged(oracle.after(happening))?;
         }

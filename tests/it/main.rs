@@ -2,6 +2,7 @@
 
 mod architecture;
 mod contract;
+mod examples;
 mod generated;
 mod invariants;
 mod operator;

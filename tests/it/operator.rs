@@ -195,7 +195,7 @@ pub(crate) async fn until(
             verdicts(cluster),
             rollbacks(cluster),
         );
-        cluster.run_for(SignedDuration::from_millis(100)).await;
+        cluster.run_for(SignedDuration::from_millis(500)).await;
     }
 }
 
@@ -217,10 +217,12 @@ pub(crate) async fn until_states(cluster: &SimulatedCluster, expected: &[&str]) 
 /// Approves what waits, the way a person would who read the message.
 pub(crate) async fn approve(cluster: &SimulatedCluster) {
     let waiting = |cluster: &SimulatedCluster| {
-        rollbacks(cluster).into_iter().find_map(|(name, state, status)| {
-            let code = text(&status, "/code")?.to_owned();
-            (state == "AwaitingApproval").then_some((name, code))
-        })
+        rollbacks(cluster)
+            .into_iter()
+            .find_map(|(name, state, status)| {
+                let code = text(&status, "/code")?.to_owned();
+                (state == "AwaitingApproval").then_some((name, code))
+            })
     };
     until(cluster, "a code is told", 60, |cluster| {
         waiting(cluster).is_some()

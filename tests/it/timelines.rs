@@ -24,10 +24,16 @@ fn timelines_go_as_they_say() {
     let mut paths: Vec<_> = fs::read_dir(directory)
         .unwrap()
         .map(|entry| entry.unwrap().path())
-        .filter(|path| path.extension().is_some_and(|extension| extension == "yaml"))
+        .filter(|path| {
+            path.extension()
+                .is_some_and(|extension| extension == "yaml")
+        })
         .collect();
     paths.sort();
-    assert!(paths.len() >= 6, "the timelines have moved; this test guards nothing");
+    assert!(
+        paths.len() >= 6,
+        "the timelines have moved; this test guards nothing"
+    );
     let failures: Vec<String> = paths
         .iter()
         .filter_map(|path| {
@@ -76,6 +82,8 @@ steps: [{at: 5s, deplyo: v2}]
     assert!(run::run(misspelled).unwrap_err().contains("deplyo"));
     let off_beat = misspelled.replace("at: 5s, deplyo", "at: 7s, deploy");
     assert!(run::run(&off_beat).unwrap_err().contains("multiple of 5s"));
-    let bad_policy = misspelled.replace("deplyo", "deploy").replace("{}", "{mode: Off}");
+    let bad_policy = misspelled
+        .replace("deplyo", "deploy")
+        .replace("{}", "{mode: Off}");
     assert!(run::run(&bad_policy).unwrap_err().contains("spec.mode"));
 }

@@ -72,7 +72,7 @@ impl RollbackRecord {
             from: incident.from.clone(),
             attempt: incident.attempt,
             state: incident.state,
-            wrote_unasked: incident.timings.patched.is_some() && incident.approvals.is_empty(),
+            wrote_unasked: incident.was_decided_unasked(),
         })
     }
 }

@@ -36,7 +36,7 @@ fn when_awaiting_approval(case: &Case<'_>, incident: &Incident) -> Decision {
         // A person put it back meanwhile. What is left to do is to see whether that helped.
         return advance(case, &decided(case, incident), State::Verifying);
     }
-    if workload.template != incident.from {
+    if workload.template != incident.from || came_back(case, incident) {
         return superseded(case, incident);
     }
     let name = incident.name(workload);
@@ -104,7 +104,9 @@ fn ask(case: &Case<'_>, incident: &Incident, timeout: Timestamp) -> Decision {
     let look_again = if case.now < code_due {
         code_due.duration_since(case.now)
     } else {
-        if incident.code.is_none() {
+        // Without the check an entry says nothing about its writer, and a code that was told early
+        // could be used before the check is in force.
+        if incident.code.is_none() && case.observed.approvals_are_checked {
             incident.code = Some(case.observed.fresh_code.clone());
         }
         timeout.duration_since(case.now).min(FALLBACK)
@@ -144,6 +146,9 @@ fn when_rolling_back(case: &Case<'_>, incident: &Incident) -> Decision {
     if workload.template != incident.from {
         return superseded(case, incident);
     }
+    if came_back(case, incident) {
+        return put_back(case, incident);
+    }
     if let Some(refusal) = &case.observed.refusal {
         let outcome = format!("the API server refused the rollback: {refusal}");
         return close(case, incident, State::Failed, outcome);
@@ -151,8 +156,8 @@ fn when_rolling_back(case: &Case<'_>, incident: &Incident) -> Decision {
     let deadline = deadline(incident);
     let hold = holds::first_hold(case.observed);
     if case.now >= deadline {
-        let cause = hold.map_or("the template could not be written in time", Hold::advice);
-        return close(case, incident, State::Failed, cause.to_owned());
+        let obstacle = hold.map_or("the template could not be written in time", Hold::advice);
+        return close(case, incident, State::Failed, obstacle.to_owned());
     }
     let left = deadline.duration_since(case.now).min(FALLBACK);
     // What is remembered must be on the objects before the write: the revision is bad from here on.
@@ -162,6 +167,10 @@ fn when_rolling_back(case: &Case<'_>, incident: &Incident) -> Decision {
         return case
             .remember(memory, Reason::Held(hold), Some(left))
             .announcing(Announcement::Held(hold));
+    }
+    if workload.current.is_none() {
+        // Until the controller has acted on the template, nobody knows whether it came back.
+        return case.remember(memory, Reason::RevisionNotKnownYet, Some(left));
     }
     case.remember(memory, Reason::Incident(State::RollingBack), Some(left))
         .with(Effect::RollBack {
@@ -173,9 +182,7 @@ fn when_rolling_back(case: &Case<'_>, incident: &Incident) -> Decision {
 fn when_verifying(case: &Case<'_>, incident: &Incident) -> Decision {
     let workload = &case.observed.workload;
     if workload.template == incident.from {
-        let outcome = "the bad revision was put back by someone else".to_owned();
-        return close(case, incident, State::Superseded, outcome)
-            .announcing(Announcement::Fighting);
+        return put_back(case, incident);
     }
     if workload.template != incident.to {
         return superseded(case, incident);
@@ -218,11 +225,11 @@ fn verify(case: &Case<'_>, incident: &Incident) -> Decision {
                 State::Failed,
                 "the rollout of the restored revision did not complete in time".to_owned(),
             ),
-            Recovery::Unknown(cause) => close(
+            Recovery::Unknown(unknown) => close(
                 case,
                 incident,
                 State::Failed,
-                format!("the revision is restored, but recovery could not be verified: {cause}"),
+                format!("the revision is restored, but recovery could not be verified: {unknown}"),
             ),
             Recovery::Passing => close(
                 case,
@@ -260,16 +267,31 @@ impl Recovery {
         if !case.observed.workload.rolled_out {
             return Self::Incomplete;
         }
-        let cause = case
+        let culprit = case
             .readings
             .iter()
             .find(|reading| reading.trigger == incident.trigger);
-        match cause.map(|reading| &reading.reading) {
+        match culprit.map(|reading| &reading.reading) {
             Some(Reading::Unknown(unknown)) => Self::Unknown(unknown.to_string()),
             // A trigger that was removed from the policy meanwhile has nothing to say any more.
             Some(Reading::Passing(_) | Reading::Breached(_)) | None => Self::Passing,
         }
     }
+}
+
+/// Whether the bad revision became current anew since the incident was opened: its revision number
+/// moved. Another template was there in between, perhaps the one that we had written.
+fn came_back(case: &Case<'_>, incident: &Incident) -> bool {
+    let then = case.observed.memory.revisions.get(&incident.from);
+    let now = case.observed.workload.current.as_ref();
+    now.zip(then)
+        .is_some_and(|(now, then)| now.number != then.number)
+}
+
+/// One write is enough. Whoever puts the bad revision back after it must be stopped by a person.
+fn put_back(case: &Case<'_>, incident: &Incident) -> Decision {
+    let outcome = "the bad revision was put back by someone else".to_owned();
+    close(case, incident, State::Superseded, outcome).announcing(Announcement::Fighting)
 }
 
 /// Returns how an open incident ends when its Deployment is gone.

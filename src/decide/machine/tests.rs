@@ -471,6 +471,22 @@ fn a_revision_is_rolled_back_automatically_only_once() {
 }
 
 #[test]
+fn silence_rolls_back_only_where_nothing_caps_the_mode() {
+    let mut silent = asking();
+    silent.approval.on_timeout = OnTimeout::RollBack;
+    let incident = check_opens(&breached(), &silent, State::AwaitingApproval);
+    assert_eq!(incident.approval.on_timeout, OnTimeout::RollBack);
+
+    let mut observed = breached();
+    observed.past.push(attempt(State::Recovered, true));
+    for mode in [Mode::RequireApproval, Mode::Automatic] {
+        silent.mode = mode;
+        let incident = check_opens(&observed, &silent, State::AwaitingApproval);
+        assert_eq!(incident.approval.on_timeout, OnTimeout::Escalate);
+    }
+}
+
+#[test]
 fn a_revision_that_people_let_go_is_not_proposed_again() {
     for state in [State::Rejected, State::Released] {
         let mut observed = breached();
@@ -596,6 +612,23 @@ fn probation_waits_for_a_breach_that_may_become_one() {
 }
 
 #[test]
+fn an_outage_of_the_source_does_not_make_a_revision_good() {
+    let mut observed = healthy();
+    if let Some(memory) = observed.memory.revisions.get_mut(&bad()) {
+        memory.rolled_out = Some(at(-900));
+    }
+    let outage = Unknown::NoAnswer {
+        cause: "cannot be reached".to_owned(),
+    };
+    let missing =
+        |unknown| BTreeMap::from([("server-errors".to_owned(), Evidence::Missing(unknown))]);
+    observed.evidence = missing(outage);
+    check_quiet(&observed, &policy(), &Reason::OnProbation);
+    observed.evidence = missing(Unknown::NoData);
+    check_quiet(&observed, &policy(), &Reason::RevisionGood);
+}
+
+#[test]
 fn a_good_revision_that_comes_back_stays_good_and_gets_no_probation() {
     let mut observed = breached();
     observed.workload.template = good();
@@ -641,6 +674,14 @@ fn the_code_is_told_only_when_the_api_server_checks_it() {
             .effects
             .contains(&Effect::Announce(Announcement::AskForApproval))
     );
+}
+
+#[test]
+fn no_code_is_told_while_nobody_checks_who_approves() {
+    let mut observed = during(State::AwaitingApproval);
+    observed.approvals_are_checked = false;
+    let decision = decided(&observed, &asking(), 200);
+    assert_eq!(decision.memory.incident.expect("open").code, None);
 }
 
 #[test]
@@ -941,6 +982,31 @@ fn a_bad_revision_that_is_put_back_is_told_and_not_fought() {
             .effects
             .contains(&Effect::Announce(Announcement::Fighting))
     );
+}
+
+#[test]
+fn a_bad_revision_that_came_back_is_not_written_over_again() {
+    let mut observed = during(State::RollingBack);
+    observed.workload.current = Some(Current {
+        number: 4,
+        created: at(70),
+    });
+    let decision = decided(&observed, &policy(), 110);
+    assert_eq!(decision.reason, Reason::Incident(State::Superseded));
+    assert_eq!(writes(&decision), Vec::<&Effect>::new());
+
+    observed.workload.current = None;
+    let decision = decided(&observed, &policy(), 110);
+    assert_eq!(writes(&decision), Vec::<&Effect>::new());
+
+    let mut waiting = awaiting();
+    waiting.entries.push(entry(EntryKind::Approve, "alice"));
+    waiting.workload.current = Some(Current {
+        number: 4,
+        created: at(70),
+    });
+    let decision = decided(&waiting, &asking(), 110);
+    assert_eq!(decision.reason, Reason::Incident(State::Superseded));
 }
 
 #[test]

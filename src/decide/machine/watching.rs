@@ -6,8 +6,8 @@ use super::{Case, FALLBACK};
 use crate::decide::health::{Measurement, Reading, TriggerReading, Unknown};
 use crate::decide::model::Announcement;
 use crate::decide::{
-    Current, Decision, Effect, Hold, Incident, Memory, Mode, Proof, Reason, RevisionMemory, State,
-    Timings, Verdict, holds, target,
+    ApprovalTerms, Current, Decision, Effect, Hold, Incident, Memory, Mode, OnTimeout, Proof,
+    Reason, RevisionMemory, State, Timings, Verdict, holds, target,
 };
 
 pub(super) fn when_watching(case: &Case<'_>) -> Decision {
@@ -98,12 +98,10 @@ fn brought_up_to_date(
 
 fn on_probation(case: &Case<'_>, mut memory: RevisionMemory) -> Decision {
     let end = probation_end(case, &memory);
-    let undecided = case.readings.iter().any(|reading| {
-        matches!(
-            reading.reading,
-            Reading::Unknown(Unknown::NotLongEnough { .. })
-        )
-    });
+    let undecided = case
+        .readings
+        .iter()
+        .any(|reading| is_undecided(&reading.reading));
     match end {
         Some(end) if case.now >= end && !undecided && may_become_good(case, &memory) => {
             let judging = case
@@ -123,6 +121,17 @@ fn on_probation(case: &Case<'_>, mut memory: RevisionMemory) -> Decision {
             keep(case, memory, Reason::OnProbation, Some(left.min(FALLBACK)))
         }
         Some(_) | None => keep(case, memory, Reason::OnProbation, Some(FALLBACK)),
+    }
+}
+
+/// Probation does not end while a breach may be about to become one, or while a source that should
+/// answer does not: an outage must not make a revision known good. One that never had anything to
+/// say about these pods does not hold it up.
+fn is_undecided(reading: &Reading) -> bool {
+    match reading {
+        Reading::Unknown(Unknown::NotLongEnough { .. }) => true,
+        Reading::Unknown(unknown) => unknown.is_outage(),
+        Reading::Passing(_) | Reading::Breached(_) => false,
     }
 }
 
@@ -187,6 +196,7 @@ fn breached(
         Mode::RequireApproval => State::AwaitingApproval,
         Mode::Observe | Mode::Disabled => State::Observed,
     };
+    let approval = approval_terms(case, past.wrote_unasked || !caps.is_empty());
     let incident = Incident {
         attempt: past.attempts + 1,
         from: case.observed.workload.template.clone(),
@@ -197,7 +207,7 @@ fn breached(
         state,
         evidence: measurement.to_string(),
         outcome: String::new(),
-        approval: case.policy.approval.clone(),
+        approval,
         rollback: case.policy.rollback.clone(),
         pause_rollout: case.policy.pause_rollout,
         code: None,
@@ -212,6 +222,15 @@ fn breached(
         },
     };
     open(case, memory, incident)
+}
+
+/// Silence that rolls back is as good as automatic, so whatever caps that caps it too.
+fn approval_terms(case: &Case<'_>, capped: bool) -> ApprovalTerms {
+    let mut terms = case.policy.approval.clone();
+    if capped && terms.on_timeout == OnTimeout::RollBack {
+        terms.on_timeout = OnTimeout::Escalate;
+    }
+    terms
 }
 
 /// Writes the incident down first; the next look at it acts. An operator that stops in between finds

@@ -186,7 +186,7 @@ fn interval(samples: &Samples) -> Option<SignedDuration> {
             [first, second] => Some(second.at.duration_since(first.at)),
             _ => None,
         })
-        .filter(|gap| gap.is_positive())
+        .filter(SignedDuration::is_positive)
         .min()
 }
 

@@ -19,6 +19,8 @@ pub(super) enum Happening {
     Behave(Revision, Behaviour),
     /// A new release that does so is deployed.
     Release(Revision, Behaviour),
+    /// Somebody deploys again what Astern took back last.
+    Again,
     Pause,
     Resume,
     Scale(u32),
@@ -112,7 +114,7 @@ fn kind() -> impl Strategy<Value = TriggerKind> {
 }
 
 fn triggers() -> impl Strategy<Value = Vec<Trigger>> {
-    prop::collection::vec((kind(), prop::option::weighted(0.3, mode())), 1..=4).prop_map(|list| {
+    prop::collection::vec((kind(), prop::option::weighted(0.2, mode())), 1..=4).prop_map(|list| {
         list.into_iter()
             .enumerate()
             .map(|(index, (kind, mode))| Trigger {
@@ -130,26 +132,35 @@ pub(super) fn policy() -> impl Strategy<Value = Policy> {
         1 => Just(OnTimeout::RollBack),
         1 => Just(OnTimeout::Release),
     ];
-    let approval = (1..=2_u32, seconds(15..=120), on_timeout).prop_map(
-        |(required, timeout, on_timeout)| ApprovalTerms {
-            required,
-            timeout,
-            on_timeout,
-        },
-    );
+    let approval =
+        (1..=2_u32, seconds(15..=120), on_timeout).prop_map(|(required, timeout, on_timeout)| {
+            ApprovalTerms {
+                required,
+                timeout,
+                on_timeout,
+            }
+        });
     let rollback = (seconds(30..=240), seconds(0..=25))
         .prop_map(|(deadline, recovery)| RollbackTerms { deadline, recovery });
-    (mode(), seconds(20..=120), triggers(), approval, any::<bool>(), rollback).prop_map(
-        |(mode, probation, triggers, approval, pause_rollout, rollback)| Policy {
-            name: "checkout-policy".to_owned(),
-            mode,
-            probation,
-            triggers,
-            approval,
-            pause_rollout,
-            rollback,
-        },
+    (
+        mode(),
+        seconds(20..=120),
+        triggers(),
+        approval,
+        any::<bool>(),
+        rollback,
     )
+        .prop_map(
+            |(mode, probation, triggers, approval, pause_rollout, rollback)| Policy {
+                name: "checkout-policy".to_owned(),
+                mode,
+                probation,
+                triggers,
+                approval,
+                pause_rollout,
+                rollback,
+            },
+        )
 }
 
 /// A policy that rolls back by itself when the error rate is too high, and nothing else.
@@ -175,33 +186,45 @@ pub(super) fn calm_policy() -> impl Strategy<Value = Policy> {
 }
 
 fn any_revision() -> impl Strategy<Value = Revision> {
-    prop_oneof![Just("v1"), Just("v2"), Just("v3"), Just("v4")].prop_map(revision)
+    prop_oneof![Just("v1"), Just("v2"), Just("v3")].prop_map(revision)
 }
 
 fn behaviour() -> impl Strategy<Value = Behaviour> {
     let fine = Just(Behaviour::default());
     let errors = prop_oneof![Just(0.02), Just(0.1), Just(0.5), Just(1.0)];
-    let failing = (errors, prop_oneof![Just(0.5), Just(20.0)]).prop_map(|(errors, requests)| {
-        Behaviour {
+    let failing =
+        (errors, prop_oneof![Just(0.5), Just(20.0)]).prop_map(|(errors, requests)| Behaviour {
             errors,
             requests,
             ..Behaviour::default()
-        }
-    });
-    let otherwise = (any::<bool>(), prop_oneof![Just(0.0), Just(6.0)], any::<bool>()).prop_map(
-        |(failing_probes, crashes, stalls)| Behaviour {
+        });
+    let otherwise = (
+        any::<bool>(),
+        prop_oneof![Just(0.0), Just(6.0)],
+        any::<bool>(),
+    )
+        .prop_map(|(failing_probes, crashes, stalls)| Behaviour {
             failing_probes,
             crashes,
             stalls,
             ..Behaviour::default()
-        },
-    );
-    prop_oneof![2 => fine, 3 => failing, 2 => otherwise]
+        });
+    prop_oneof![2 => fine, 2 => failing, 2 => otherwise, 4 => Just(hopeless())]
+}
+
+/// Whatever a trigger looks at, it finds fault with this.
+fn hopeless() -> Behaviour {
+    Behaviour {
+        errors: 0.5,
+        failing_probes: true,
+        crashes: 6.0,
+        ..Behaviour::default()
+    }
 }
 
 fn metrics() -> impl Strategy<Value = Metrics> {
     prop_oneof![
-        3 => Just(Metrics::Working),
+        6 => Just(Metrics::Working),
         1 => Just(Metrics::Gone),
         1 => Just(Metrics::Empty),
         1 => Just(Metrics::Partial),
@@ -219,22 +242,39 @@ fn answer() -> impl Strategy<Value = Happening> {
     (kind, who).prop_map(|(kind, who)| Happening::Answer(kind, who))
 }
 
+/// Several stories, each of a release and of what happens to it.
 pub(super) fn happenings() -> impl Strategy<Value = Vec<Happening>> {
-    let happening = prop_oneof![
-        6 => (1..=12_u8).prop_map(Happening::Wait),
-        3 => any_revision().prop_map(Happening::Deploy),
+    let release = prop_oneof![
         4 => (any_revision(), behaviour()).prop_map(|(which, how)| Happening::Release(which, how)),
+        2 => Just(Happening::Again),
+        1 => any_revision().prop_map(Happening::Deploy),
+    ];
+    let happening = prop_oneof![
+        2 => any_revision().prop_map(Happening::Deploy),
         2 => (any_revision(), behaviour()).prop_map(|(which, how)| Happening::Behave(which, how)),
-        4 => answer(),
+        8 => answer(),
         1 => prop_oneof![Just("alice"), Just("bob")].prop_map(Happening::Forge),
         1 => Just(Happening::Pause),
-        1 => Just(Happening::Resume),
-        1 => prop_oneof![Just(0), Just(2)].prop_map(Happening::Scale),
+        2 => Just(Happening::Resume),
+        1 => prop_oneof![1 => Just(0), 3 => Just(2)].prop_map(Happening::Scale),
         2 => metrics().prop_map(Happening::Metrics),
         2 => Just(Happening::Restart),
         1 => mode().prop_map(Happening::Mode),
     ];
-    prop::collection::vec(happening, 1..24)
+    let then = prop::collection::vec((happening, wait(8)), 0..5);
+    let story = (release, wait(10), then);
+    prop::collection::vec(story, 1..6).prop_map(|stories| {
+        let mut happenings = Vec::new();
+        for (release, wait, then) in stories {
+            happenings.extend([release, wait]);
+            happenings.extend(then.into_iter().flat_map(|(what, wait)| [what, wait]));
+        }
+        happenings
+    })
+}
+
+fn wait(most: u8) -> impl Strategy<Value = Happening> {
+    (0..=most).prop_map(Happening::Wait)
 }
 
 /// What may delay a rollback, but not prevent it.

@@ -3,13 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use astern::decide::{
-    Decision, Effect, Entry, EntryKind, Incident, Mode, OnTimeout, Policy, Revision, State, Verdict,
-    decide,
+    Decision, Effect, Entry, EntryKind, Incident, Mode, OnTimeout, Policy, Proof, Revision, State,
+    TriggerKind, Verdict, decide,
 };
 use jiff::Timestamp;
 
 use super::history::{Happening, Robot};
-use crate::world::{World, Write, revision};
+use crate::world::{Metrics, World, Write, revision};
 
 /// Looks that one change may cause before the world must be at rest.
 const LOOKS: usize = 12;
@@ -20,6 +20,8 @@ pub(super) struct Oracle {
     robot: Option<Robot>,
     /// Revisions that something ever spoke against.
     seen_bad: BTreeSet<Revision>,
+    /// Revisions that ran while the metric source worked.
+    measured: BTreeSet<Revision>,
     /// Who said yes to which rollback, quoting its code.
     consent: BTreeSet<(String, String)>,
     /// Template writes that nobody was asked for, per bad revision.
@@ -39,6 +41,7 @@ impl Oracle {
             world,
             robot,
             seen_bad: BTreeSet::new(),
+            measured: BTreeSet::new(),
             consent: BTreeSet::new(),
             unasked: BTreeMap::new(),
             may_write,
@@ -62,6 +65,11 @@ impl Oracle {
             Happening::Release(which, how) => {
                 self.world.behaviours.insert(which.clone(), how.clone());
                 self.world.deploy(which);
+            }
+            Happening::Again => {
+                if let Some((incident, _)) = self.world.written.last().cloned() {
+                    self.world.deploy(&incident.from);
+                }
             }
             Happening::Pause => self.world.pause(true),
             Happening::Resume => self.world.pause(false),
@@ -110,6 +118,9 @@ impl Oracle {
         if self.world.visibly_bad() {
             self.seen_bad.insert(self.world.workload.template.clone());
         }
+        if self.world.metrics == Metrics::Working {
+            self.measured.insert(self.world.workload.template.clone());
+        }
         for _ in 0..LOOKS {
             let decision = self.decide();
             self.judge(&decision)?;
@@ -134,6 +145,11 @@ impl Oracle {
     fn carry_out(&mut self, write: &Write) -> Result<(), String> {
         self.trace.push(format!("    {} {write:?}", self.world.now));
         let before = self.world.written.len();
+        if let Write::Effect(Effect::RollBack { from, .. }, _) = write {
+            let known = self.world.stored.revisions.get(from);
+            let bad = known.is_some_and(|known| known.verdict == Verdict::Bad);
+            self.hold(bad, "the revision is marked before the write")?;
+        }
         self.world.apply(write);
         let Some((incident, _)) = self.world.written.get(before).cloned() else {
             return Ok(());
@@ -155,7 +171,10 @@ impl Oracle {
 
     fn agreed(&self, incident: &Incident) -> bool {
         let name = incident.name(&self.world.workload);
-        let people = self.consent.iter().filter(|(rollback, _)| *rollback == name);
+        let people = self
+            .consent
+            .iter()
+            .filter(|(rollback, _)| *rollback == name);
         people.count() >= incident.approval.required as usize
     }
 
@@ -166,7 +185,10 @@ impl Oracle {
                 Effect::RollBack { from, to } => self.judge_rollback(from, to)?,
                 Effect::PauseRollout { from } => self.judge_pause(from)?,
                 Effect::RestoreOwnership { to } => {
-                    self.hold(*to == self.world.workload.template, "ownership is restored to what runs")?;
+                    self.hold(
+                        *to == self.world.workload.template,
+                        "ownership is restored to what runs",
+                    )?;
                 }
                 Effect::ResumeRollout => {
                     let ours = self.world.workload.paused_by.is_some();
@@ -175,16 +197,30 @@ impl Oracle {
                 Effect::Announce(_) => {}
             }
         }
+        self.judge_proof(decision)?;
         self.judge_incident(decision.memory.incident.as_ref())?;
-        let open = decision.memory.incident.as_ref().is_some_and(|i| i.state.is_open());
-        self.hold(!open || decision.look_again.is_some(), "an open incident is looked at again")
+        let open = decision
+            .memory
+            .incident
+            .as_ref()
+            .is_some_and(|i| i.state.is_open());
+        self.hold(
+            !open || decision.look_again.is_some(),
+            "an open incident is looked at again",
+        )
     }
 
     fn judge_rollback(&self, from: &Revision, to: &Revision) -> Result<(), String> {
         let workload = &self.world.workload;
         self.hold(self.may_write, "observing writes nothing")?;
-        self.hold(*from == workload.template && from != to, "what runs is replaced by another revision")?;
-        self.hold(self.seen_bad.contains(from), "a revision that nothing speaks against stays")?;
+        self.hold(
+            *from == workload.template && from != to,
+            "what runs is replaced by another revision",
+        )?;
+        self.hold(
+            self.seen_bad.contains(from),
+            "a revision that nothing speaks against stays",
+        )?;
         let known = self.world.stored.revisions.get(to);
         let good = known.is_some_and(|known| known.verdict == Verdict::Good);
         self.hold(good, "the target is known to have worked")?;
@@ -200,10 +236,33 @@ impl Oracle {
 
     fn judge_pause(&self, from: &Revision) -> Result<(), String> {
         let asked = self.world.stored.incident.as_ref().is_some_and(|incident| {
-            incident.state == State::AwaitingApproval && incident.pause_rollout && incident.from == *from
+            incident.state == State::AwaitingApproval
+                && incident.pause_rollout
+                && incident.from == *from
         });
         self.hold(asked, "a rollout is paused only while people are asked")?;
-        self.hold(!self.world.workload.rolled_out, "nothing is paused that is not rolling out")
+        self.hold(
+            !self.world.workload.rolled_out,
+            "nothing is paused that is not rolling out",
+        )
+    }
+
+    /// A revision is fully proven only by metrics that somebody could see.
+    fn judge_proof(&self, decision: &Decision) -> Result<(), String> {
+        let policy = &self.world.policy;
+        let measures = policy.triggers.iter().any(|trigger| {
+            let metric = matches!(
+                trigger.kind,
+                TriggerKind::ErrorRate(_) | TriggerKind::ProbeFailures(_)
+            );
+            metric && trigger.mode != Some(Mode::Disabled)
+        });
+        for (revision, memory) in &decision.memory.revisions {
+            let full = memory.proof == Some(Proof::Full);
+            let seen = self.measured.contains(revision) || !measures;
+            self.hold(!full || seen, "what was never measured is not fully proven")?;
+        }
+        Ok(())
     }
 
     fn judge_incident(&self, after: Option<&Incident>) -> Result<(), String> {
@@ -217,11 +276,20 @@ impl Oracle {
                 .iter()
                 .any(|trigger| trigger.mode.is_none_or(|mode| mode == Mode::Automatic));
         let Some(before) = &self.world.stored.incident else {
-            self.hold(self.seen_bad.contains(&after.from), "an incident has a cause")?;
-            self.hold(policy.mode != Mode::Disabled, "a disabled policy opens nothing")?;
+            self.hold(
+                self.seen_bad.contains(&after.from),
+                "an incident has a cause",
+            )?;
+            self.hold(
+                policy.mode != Mode::Disabled,
+                "a disabled policy opens nothing",
+            )?;
             let acts = after.state == State::RollingBack;
             self.hold(!acts || automatic, "only Automatic acts by itself")?;
-            return self.hold(after.state != State::Verifying, "nothing is verified before it is done");
+            return self.hold(
+                after.state != State::Verifying,
+                "nothing is verified before it is done",
+            );
         };
         if before.state == State::AwaitingApproval && after.state == State::RollingBack {
             let in_time = self.world.now < end(before.timings.proposed, before.approval.timeout);
@@ -240,11 +308,18 @@ impl Oracle {
             let timings = &incident.timings;
             let decided = timings.decided.unwrap_or(timings.proposed);
             let ends = match incident.state {
-                State::AwaitingApproval if incident.approval.on_timeout == OnTimeout::Escalate => Timestamp::MAX,
+                State::AwaitingApproval if incident.approval.on_timeout == OnTimeout::Escalate => {
+                    Timestamp::MAX
+                }
                 State::AwaitingApproval => end(timings.proposed, incident.approval.timeout),
                 State::RollingBack | State::Verifying => end(decided, incident.rollback.deadline),
-                State::Observed | State::Recovered | State::NotRecovered | State::Rejected
-                | State::Released | State::Superseded | State::Failed => Timestamp::MIN,
+                State::Observed
+                | State::Recovered
+                | State::NotRecovered
+                | State::Rejected
+                | State::Released
+                | State::Superseded
+                | State::Failed => Timestamp::MIN,
             };
             self.hold(now < ends, "every open state ends by its deadline")?;
         } else {
@@ -252,7 +327,10 @@ impl Oracle {
             self.hold(!marked, "a pause of Astern's does not outlive the incident")?;
         }
         // What must be asked for again would be asked for for ever here.
-        let again = decision.effects.iter().any(|effect| !matches!(effect, Effect::Announce(_)));
+        let again = decision
+            .effects
+            .iter()
+            .any(|effect| !matches!(effect, Effect::Announce(_)));
         self.hold(!again, "an effect that was observed is not asked for again")
     }
 
@@ -271,7 +349,11 @@ impl Oracle {
             }
             // Only an effect can fail alone: a record that cannot be written stops everything behind it.
             if matches!(lost, Write::Effect(..)) {
-                let others: Vec<Write> = writes.iter().filter(|write| *write != lost).cloned().collect();
+                let others: Vec<Write> = writes
+                    .iter()
+                    .filter(|write| *write != lost)
+                    .cloned()
+                    .collect();
                 let without = self.resting(decision.passing_since, &others)?;
                 let rule = format!("{lost:?} is asked for until it is observed");
                 self.hold(same_place(&complete, &without), &rule)?;
@@ -304,21 +386,28 @@ impl Oracle {
     /// When nothing happens any more, nothing is written any more.
     pub(super) fn rests(&mut self) -> Result<(), String> {
         let waits = self.world.stored.incident.as_ref().is_none_or(|incident| {
-            incident.approval.on_timeout == OnTimeout::Escalate && incident.state == State::AwaitingApproval
+            incident.approval.on_timeout == OnTimeout::Escalate
+                && incident.state == State::AwaitingApproval
         });
         self.hold(waits, "every incident ends, but those that wait for people")?;
         let before = self.trace.len();
         for _ in 0..20 {
             self.tick()?;
         }
-        self.hold(self.trace.len() == before, "a quiet world is not written to")
+        self.hold(
+            self.trace.len() == before,
+            "a quiet world is not written to",
+        )
     }
 
     pub(super) fn has_rolled_back(&self) -> Result<(), String> {
         let running = &self.world.workload.template;
         self.hold(*running == revision("v1"), "a bad release is rolled back")?;
         self.hold(self.world.written.len() == 1, "with one write")?;
-        self.hold(!self.world.workload.ownership_disturbed, "and leaves no residue")
+        self.hold(
+            !self.world.workload.ownership_disturbed,
+            "and leaves no residue",
+        )
     }
 
     fn hold(&self, fact: bool, rule: &str) -> Result<(), String> {
@@ -327,7 +416,10 @@ impl Oracle {
 
     fn broken(&self, rule: &str) -> String {
         let trace = self.trace.join("\n  ");
-        format!("broken: {rule}\nat {}\n  {trace}\n{:#?}", self.world.now, self.world.workload)
+        format!(
+            "broken: {rule}\nat {}\n  {trace}\n{:#?}",
+            self.world.now, self.world.workload
+        )
     }
 }
 

@@ -22,13 +22,17 @@ pub(super) fn run(text: &str) -> Result<(), String> {
     }
     if !run.did.is_empty() {
         let left = run.did.join(", ");
-        run.wrong.push(format!("in the end: no step mentions {left}"));
+        run.wrong
+            .push(format!("in the end: no step mentions {left}"));
     }
     if run.wrong.is_empty() {
         return Ok(());
     }
     let wrong = run.wrong.join("\n  ");
-    Err(format!("{}\n  {wrong}\n\nWhat happened:\n{}", timeline.story, run.log))
+    Err(format!(
+        "{}\n  {wrong}\n\nWhat happened:\n{}",
+        timeline.story, run.log
+    ))
 }
 
 struct Run {
@@ -52,7 +56,9 @@ impl Run {
         })?;
         let mut world = World::new(parsed.policy, &revision(&timeline.running));
         for (name, release) in &timeline.releases {
-            world.behaviours.insert(revision(name), release.behaviour()?);
+            world
+                .behaviours
+                .insert(revision(name), release.behaviour()?);
         }
         Ok(Self {
             world,
@@ -67,10 +73,14 @@ impl Run {
 
     /// Lets time pass until the step, lets it happen, and compares.
     fn reach(&mut self, step: &Step) -> Result<(), String> {
-        let time = duration::parse(&step.at).map_err(|_| format!("at: {:?} is no time", step.at))?;
+        let time =
+            duration::parse(&step.at).map_err(|_| format!("at: {:?} is no time", step.at))?;
         let until = at(time.as_secs());
         if time.as_millis() % TICK.as_millis() != 0 || until < self.world.now {
-            return Err(format!("at: {:?} is no multiple of 5s that comes later", step.at));
+            return Err(format!(
+                "at: {:?} is no multiple of 5s that comes later",
+                step.at
+            ));
         }
         while self.world.now < until {
             self.world.tick();
@@ -94,7 +104,9 @@ impl Run {
             self.world.metrics = metrics.into();
         }
         for (name, release) in &step.releases {
-            self.world.behaviours.insert(revision(name), release.behaviour()?);
+            self.world
+                .behaviours
+                .insert(revision(name), release.behaviour()?);
         }
         if let Some(release) = &step.deploy {
             self.world.deploy(&revision(release));
@@ -113,7 +125,10 @@ impl Run {
             if let Some(username) = username
                 && !self.world.answer(kind, username)
             {
-                return Err(format!("at {}: nothing is proposed that {username} could answer\n{}", step.at, self.log));
+                return Err(format!(
+                    "at {}: nothing is proposed that {username} could answer\n{}",
+                    step.at, self.log
+                ));
             }
         }
         Ok(())
@@ -139,12 +154,19 @@ impl Run {
             }
         }
         let moment = self.moment();
-        Err(format!("at {moment}: {LOOKS} looks did not come to rest\n{}", self.log))
+        Err(format!(
+            "at {moment}: {LOOKS} looks did not come to rest\n{}",
+            self.log
+        ))
     }
 
     /// Adds a line to the log, unless it says the same as the one before.
     fn note(&mut self, decision: &Decision, writes: &[Write]) {
-        let mut line = format!("{}  {}", self.world.workload.template.0, decision.reason.name());
+        let mut line = format!(
+            "{}  {}",
+            self.world.workload.template.0,
+            decision.reason.name()
+        );
         for reading in &decision.readings {
             let _ = write!(line, "  {}={}", reading.trigger, said(&reading.reading));
         }
@@ -202,7 +224,9 @@ impl Run {
             let found = format!("[{}]", self.did.join(", "));
             let wanted = format!("[{}]", did.join(", "));
             if found != wanted {
-                differs.wrong.push(format!("at {moment}: did {found}, expected {wanted}"));
+                differs
+                    .wrong
+                    .push(format!("at {moment}: did {found}, expected {wanted}"));
             }
             self.did.clear();
         }
@@ -218,7 +242,9 @@ impl Differs<'_> {
     fn check(&mut self, what: &str, found: &str, expected: Option<&str>) {
         let moment = self.moment;
         if let Some(expected) = expected.filter(|expected| *expected != found) {
-            self.wrong.push(format!("at {moment}: {what} is {found}, expected {expected}"));
+            self.wrong.push(format!(
+                "at {moment}: {what} is {found}, expected {expected}"
+            ));
         }
     }
 }

@@ -4,11 +4,13 @@
 //! [`node`] plays the kubelets, [`prometheus`] watches the pods, [`traffic`] puts load on them,
 //! [`scenario`] says what happens when, and [`fault_proxy`] spoils what a client sees of all that.
 //!
-//! Nothing here knows the operator: what is tested must not help to test itself.
+//! Nothing of this knows the operator: what is tested must not help to test itself. Only [`demo`]
+//! does, by the names that its users know, since it shows people what the operator does.
 
 pub mod bed;
 pub mod behaviour;
 pub mod clock;
+pub mod demo;
 pub mod fault_proxy;
 pub mod get;
 pub mod load;

@@ -14,7 +14,7 @@ use anyhow::{Context as _, bail, ensure};
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::behaviour::{Behaviour, Images, duration};
+use crate::behaviour::{Behaviour, Images, duration, optional_duration};
 
 mod condition;
 mod director;
@@ -46,6 +46,28 @@ pub struct Scenario {
     pub traffic: Vec<Load>,
     #[serde(default)]
     pub steps: Vec<Step>,
+    /// What the demo must show to count as a success.
+    #[serde(default)]
+    pub limits: Limits,
+}
+
+/// How fast and how frugal a run must be. What is left out may be anything.
+#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct Limits {
+    /// From the first bad answer to the decision, where nobody is asked.
+    #[serde(deserialize_with = "optional_duration")]
+    pub decision: Option<Duration>,
+    /// From the decision to the last bad answer, where nobody is asked.
+    #[serde(deserialize_with = "optional_duration")]
+    pub relief: Option<Duration>,
+    /// From the start of the test bed to the end of the last step.
+    #[serde(deserialize_with = "optional_duration")]
+    pub whole: Option<Duration>,
+    /// The most memory that the operator ever had.
+    pub operator_memory_mib: Option<u32>,
+    /// How many incidents there must be.
+    pub incidents: Option<usize>,
 }
 
 /// Load on one Service.
@@ -71,6 +93,7 @@ pub struct Step {
     #[serde(default)]
     pub objects: Vec<Value>,
     pub annotate: Option<Annotate>,
+    pub kubectl: Option<Kubectl>,
     pub set_image: Option<SetImage>,
     #[serde(default)]
     pub until: Vec<Until>,
@@ -103,6 +126,18 @@ pub struct Annotate {
     pub annotations: BTreeMap<String, String>,
 }
 
+/// Runs kubectl the way a person does.
+#[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Kubectl {
+    /// Who does it, known by a client certificate.
+    pub user: String,
+    #[serde(default)]
+    pub groups: Vec<String>,
+    /// May contain `${NAME}` for what an earlier `until` has captured.
+    pub arguments: Vec<String>,
+}
+
 /// Changes what an image does while it runs.
 #[derive(Clone, Debug, Deserialize, PartialEq)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -132,7 +167,8 @@ fn root() -> String {
 }
 
 impl Scenario {
-    /// Reads a scenario file, and puts `variables` where its programs say `${NAME}`.
+    /// Reads a scenario file, and puts `variables` where the names of its images, its programs and
+    /// its objects say `${NAME}`.
     ///
     /// # Errors
     ///
@@ -158,8 +194,15 @@ impl Scenario {
         // Only `true` and `false` are: an annotation of `on` or a version `y` is a text.
         let strict = serde_saphyr::options! { strict_booleans: true };
         let mut scenario: Self = serde_saphyr::from_str_with_options(text, strict)?;
-        for (image, behaviour) in &mut scenario.images {
-            fill_in(behaviour, variables).with_context(|| format!("images.{image:?}.program"))?;
+        for (image, mut behaviour) in std::mem::take(&mut scenario.images) {
+            fill_in(&mut behaviour, variables)
+                .with_context(|| format!("images.{image:?}.program"))?;
+            let image =
+                substitute(&image, variables).with_context(|| format!("images.{image:?}"))?;
+            scenario.images.insert(image, behaviour);
+        }
+        for (index, object) in scenario.objects.iter_mut().enumerate() {
+            fill_in_object(object, variables).with_context(|| format!("objects[{index}]"))?;
         }
         for manifest in &mut scenario.manifests {
             *manifest = directory.join(&*manifest);
@@ -210,10 +253,11 @@ impl Step {
             self.apply.is_some(),
             !self.objects.is_empty(),
             self.annotate.is_some(),
+            self.kubectl.is_some(),
             self.set_image.is_some(),
         ];
         if done.into_iter().filter(|done| *done).count() > 1 {
-            bail!("give only one of deploy, apply, objects, annotate and setImage");
+            bail!("give only one of deploy, apply, objects, annotate, kubectl and setImage");
         }
         for (index, until) in self.until.iter().enumerate() {
             until.check().with_context(|| format!("until[{index}]"))?;
@@ -233,6 +277,24 @@ fn fill_in(behaviour: &mut Behaviour, variables: &BTreeMap<String, String>) -> a
     }
     for (name, value) in &mut program.environment {
         *value = substitute(value, variables).with_context(|| format!("environment.{name}"))?;
+    }
+    Ok(())
+}
+
+fn fill_in_object(value: &mut Value, variables: &BTreeMap<String, String>) -> anyhow::Result<()> {
+    match value {
+        Value::String(text) => *text = substitute(text, variables)?,
+        Value::Array(items) => {
+            for item in items {
+                fill_in_object(item, variables)?;
+            }
+        }
+        Value::Object(fields) => {
+            for field in fields.values_mut() {
+                fill_in_object(field, variables)?;
+            }
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) => {}
     }
     Ok(())
 }
@@ -273,6 +335,8 @@ images:
   shop/checkout:v2: {errorRate: 30%, metrics: Istio}
   shop/astern:v1: {program: {path: \"${BINARY}\", environment: {LISTEN: \"$(POD_IP):80\"}}}
 manifests: [../shop.yaml]
+objects: [{kind: Program, spec: {paths: [\"${BINARY}\", 1]}}]
+limits: {decision: 25s}
 steps:
 - title: release
   deploy: {namespace: shop, deployment: checkout, image: shop/checkout:v2}
@@ -302,6 +366,7 @@ steps:
         assert_eq!(program.path, Path::new("/bin/astern"));
         assert_eq!(program.environment["LISTEN"], "$(POD_IP):80");
         assert!((scenario.images["shop/checkout:v2"].error_rate - 0.3).abs() < 1e-9);
+        assert_eq!(scenario.objects[0]["spec"]["paths"][0], "/bin/astern");
     }
 
     #[test]
@@ -317,7 +382,9 @@ steps:
         check("errorRate", "errorRat", "errorRat");
         check("30%", "300%", "300%");
         check("Istio", "istio", "istio");
-        check("${BINARY}", "${BINAR}", "BINAR");
+        check("path: \"${BINARY}", "path: \"${BINAR}", "BINAR");
+        check("paths: [\"${BINARY}", "paths: [\"${BINAR}", "objects[0]");
+        check("decision: 25s", "decision: 25", "25");
         check("timeout: 5s", "timeout: 5", "5");
         check("name: checkout", "nam: checkout", "nam");
         check("manifests:", "nodes: 0\nmanifests:", "nodes");

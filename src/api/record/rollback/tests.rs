@@ -107,7 +107,7 @@ fn answers_are_read_from_annotations() {
 }
 
 #[test]
-fn only_an_unasked_write_counts_as_one() {
+fn only_an_unasked_decision_counts_as_one() {
     let mut record = read(&stored(State::Recovered)).expect("ours");
     assert!(!record.closed().expect("closed").wrote_unasked);
     if let Some(incident) = &mut record.incident {

@@ -275,7 +275,12 @@ fn audit_flags(directory: &Directory) -> anyhow::Result<Vec<String>> {
         "apiVersion": "audit.k8s.io/v1",
         "kind": "Policy",
         "omitStages": ["RequestReceived"],
-        "rules": [{"level": "Metadata"}],
+        // What was written to a Deployment, too; nothing else is anybody's question so far.
+        "rules": [
+            {"level": "Request", "verbs": ["create", "update", "patch"],
+             "resources": [{"group": "apps", "resources": ["deployments"]}]},
+            {"level": "Metadata"},
+        ],
     });
     let policy = directory.write("audit-policy.yaml", &policy.to_string())?;
     let log = directory.path().join(super::AUDIT_LOG);

@@ -1,10 +1,11 @@
 //! Starts a test bed by hand.
 
-use std::time::Duration;
+use std::{path::PathBuf, process::ExitCode, time::Duration};
 
 use anyhow::Context as _;
 use astern_testbed::{
     bed::{Bed, Options},
+    demo::{self, DemoOptions, Ending},
     tools::{Tool, Tools},
 };
 use clap::{Parser, Subcommand};
@@ -34,12 +35,44 @@ enum Verb {
         #[arg(long)]
         keep: bool,
     },
+    /// Shows bad releases being rolled back.
+    Demo {
+        /// What happens; the usual story if not given.
+        #[arg(long)]
+        scenario: Option<PathBuf>,
+        /// Keeps everything running at the end, until Ctrl-C.
+        #[arg(long)]
+        keep: bool,
+        /// Writes plain lines even to a terminal.
+        #[arg(long)]
+        plain: bool,
+        /// The operator to show; the program `astern` beside this one if not given.
+        #[arg(long)]
+        operator: Option<PathBuf>,
+    },
 }
 
+/// What shells report for a program that Ctrl-C has ended.
+const INTERRUPTED: u8 = 130;
+
 #[tokio::main]
-async fn main() -> anyhow::Result<()> {
+async fn main() -> anyhow::Result<ExitCode> {
     match Arguments::parse().command {
-        Verb::Tools => tools().await,
+        Verb::Tools => tools().await?,
+        Verb::Demo {
+            scenario,
+            keep,
+            plain,
+            operator,
+        } => {
+            let options = DemoOptions {
+                scenario,
+                operator,
+                keep,
+                plain,
+            };
+            return demo(&options).await;
+        }
         Verb::Up {
             prometheus,
             scrape_interval_seconds,
@@ -52,9 +85,24 @@ async fn main() -> anyhow::Result<()> {
                 keep_directory: keep,
                 ..Options::default()
             })
-            .await
+            .await?;
         }
     }
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn demo(options: &DemoOptions) -> anyhow::Result<ExitCode> {
+    // Before signals are caught, so that Ctrl-C ends a long build.
+    Tools::ready().await?;
+    Ok(match demo::run(options, asked_to_end()?).await {
+        Ok(Ending::Kept) => ExitCode::SUCCESS,
+        Ok(Ending::Broken) => ExitCode::FAILURE,
+        Ok(Ending::Interrupted) => ExitCode::from(INTERRUPTED),
+        Err(error) => {
+            eprintln!("\nFAILED: {error:#}");
+            ExitCode::FAILURE
+        }
+    })
 }
 
 async fn tools() -> anyhow::Result<()> {
@@ -65,20 +113,24 @@ async fn tools() -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn up(options: Options) -> anyhow::Result<()> {
-    // Before signals are caught, so that Ctrl-C ends a long build.
-    Tools::ready().await?;
+/// Returns what waits for a signal. From here on nothing but the end of `main` ends the program.
+fn asked_to_end() -> anyhow::Result<impl Future<Output = ()>> {
     let mut terminate = signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?;
     let mut hang_up = signal(SignalKind::hangup()).context("cannot listen for SIGHUP")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("cannot listen for SIGINT")?;
-    // From here on nothing but an end of this function ends the program, and with it the bed.
-    let asked_to_end = async {
+    Ok(async move {
         tokio::select! {
             _ = terminate.recv() => {}
             _ = hang_up.recv() => {}
             _ = interrupt.recv() => {}
         }
-    };
+    })
+}
+
+async fn up(options: Options) -> anyhow::Result<()> {
+    // Before signals are caught, so that Ctrl-C ends a long build.
+    Tools::ready().await?;
+    let asked_to_end = asked_to_end()?;
     tokio::pin!(asked_to_end);
     let bed = tokio::select! {
         bed = Bed::start(options) => bed?,

@@ -152,6 +152,10 @@ impl Exchange {
                 sleep(time).await;
                 self.streamed().await
             }
+            Fault::Hold(until) => {
+                until.cancelled().await;
+                self.streamed().await
+            }
             Fault::LoseResponse => {
                 self.whole().await.ok();
                 Err(Cut)

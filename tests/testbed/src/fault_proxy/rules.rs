@@ -9,6 +9,7 @@ use std::{
 
 use hyper::body::Bytes;
 use serde_json::json;
+use tokio_util::sync::CancellationToken;
 
 use super::Seen;
 
@@ -17,6 +18,8 @@ use super::Seen;
 pub enum Fault {
     /// Passes it on later.
     Delay(Duration),
+    /// Passes it on when the token is cancelled, so that something can happen meanwhile.
+    Hold(CancellationToken),
     /// Closes the connection without an answer. The server never sees the request.
     Cut,
     /// Passes it on, and closes the connection instead of giving the answer.
@@ -105,6 +108,7 @@ impl fmt::Debug for Fault {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Delay(time) => write!(formatter, "Delay({time:?})"),
+            Self::Hold(_) => formatter.write_str("Hold"),
             Self::Cut => formatter.write_str("Cut"),
             Self::LoseResponse => formatter.write_str("LoseResponse"),
             Self::Answer(answer) => write!(formatter, "Answer({answer:?})"),

@@ -45,6 +45,9 @@ pub struct Check {
     pub at_least: Option<f64>,
     /// The pointer to another value of the same object that must be equal.
     pub same_as: Option<String>,
+    /// There must be no such value.
+    #[serde(default)]
+    pub absent: bool,
 }
 
 impl Until {
@@ -97,6 +100,27 @@ impl Until {
         Ok(self.absent.then(BTreeMap::new))
     }
 
+    /// Says in a line what of this was there instead.
+    #[must_use]
+    pub fn describe_seen(&self, objects: &[Value], captured: &BTreeMap<String, String>) -> String {
+        if objects.is_empty() {
+            return "no such object".to_owned();
+        }
+        let seen = objects.iter().map(|object| {
+            let name = look_up(object, "/metadata/name").map(text);
+            let unlike = self
+                .checks
+                .iter()
+                .filter(|check| !check.holds(object, captured).unwrap_or_default())
+                .map(|check| {
+                    let found = look_up(object, &check.pointer).unwrap_or(&Value::Null);
+                    format!(", {} = {found}", check.pointer)
+                });
+            format!("{}{}", name.unwrap_or_default(), unlike.collect::<String>())
+        });
+        seen.collect::<Vec<_>>().join("; ")
+    }
+
     /// Says in a line what is waited for.
     #[must_use]
     pub fn describe(&self) -> String {
@@ -120,6 +144,9 @@ impl Until {
 impl Check {
     fn holds(&self, object: &Value, captured: &BTreeMap<String, String>) -> anyhow::Result<bool> {
         let found = look_up(object, &self.pointer);
+        if self.absent {
+            return Ok(found.is_none());
+        }
         let filled = |wanted: &Value| -> anyhow::Result<Value> {
             match wanted {
                 Value::String(text) => substitute(text, captured)
@@ -154,6 +181,9 @@ impl Check {
 
     fn describe(&self) -> String {
         let pointer = &self.pointer;
+        if self.absent {
+            return format!("{pointer} is not there");
+        }
         match (&self.equals, &self.not, self.at_least, &self.same_as) {
             (Some(wanted), ..) => format!("{pointer} = {wanted}"),
             (None, Some(unwanted), ..) => format!("{pointer} is not {unwanted}"),
@@ -232,9 +262,29 @@ mod tests {
         check(&format!("{{pointer: {pointer}, not: Recovered}}"), false);
         check("{pointer: /status/conditions/type=Stalled}", false);
         check(
+            "{pointer: /status/conditions/type=Stalled, absent: true}",
+            true,
+        );
+        check(
+            "{pointer: /status/conditions/type=Ready, absent: true}",
+            false,
+        );
+        check(
             "{pointer: /status/conditions/1/type, equals: Complete}",
             true,
         );
+    }
+
+    #[test]
+    fn what_was_seen_instead_is_told_without_the_rest() {
+        let until: Until = serde_saphyr::from_str(
+            "{apiVersion: v1, kind: Rollback, checks: [
+                {pointer: /status/code, equals: '4712'}, {pointer: /metadata/generation, equals: 3}]}",
+        )
+        .unwrap();
+        let seen = |objects: &[Value]| until.describe_seen(objects, &BTreeMap::new());
+        assert_eq!(seen(&[rollback()]), "checkout-1, /status/code = \"4711\"");
+        assert_eq!(seen(&[]), "no such object");
     }
 
     #[test]

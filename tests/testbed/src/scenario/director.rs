@@ -1,8 +1,8 @@
 //! Carries out a scenario on a bed.
 
-use std::{collections::BTreeMap, fs, time::Duration};
+use std::{collections::BTreeMap, fs, sync::Arc, time::Duration};
 
-use anyhow::{Context as _, bail};
+use anyhow::{Context as _, bail, ensure};
 use kube::{
     Api, Client,
     api::{ApiResource, DynamicObject, GroupVersionKind, ListParams, Patch, PatchParams},
@@ -14,7 +14,7 @@ use tokio::time::{Instant, sleep};
 use crate::{
     bed::Bed,
     node::{Nodes, NodesOptions},
-    scenario::{Annotate, Deploy, Load, Scenario, Step, Until, substitute},
+    scenario::{Annotate, Deploy, Kubectl, Load, Scenario, Step, Until, substitute},
     traffic::{Traffic, TrafficOptions},
 };
 
@@ -24,7 +24,7 @@ const LOOK_AGAIN: Duration = Duration::from_millis(200);
 pub struct Director<'a> {
     bed: &'a Bed,
     nodes: Nodes,
-    traffic: Vec<(Load, Traffic)>,
+    traffic: Vec<(Load, Arc<Traffic>)>,
     captured: BTreeMap<String, String>,
 }
 
@@ -63,7 +63,7 @@ impl<'a> Director<'a> {
                 timeout: load.timeout,
             };
             let traffic = Traffic::start(bed.client(), options);
-            this.traffic.push((load.clone(), traffic));
+            this.traffic.push((load.clone(), Arc::new(traffic)));
         }
         Ok(this)
     }
@@ -75,7 +75,7 @@ impl<'a> Director<'a> {
 
     /// Returns each load with what it has seen, in the order of the scenario.
     #[must_use]
-    pub fn traffic(&self) -> &[(Load, Traffic)] {
+    pub fn traffic(&self) -> &[(Load, Arc<Traffic>)] {
         &self.traffic
     }
 
@@ -118,6 +118,9 @@ impl<'a> Director<'a> {
         if let Some(annotate) = &step.annotate {
             self.annotate(annotate).await?;
         }
+        if let Some(kubectl) = &step.kubectl {
+            self.kubectl(kubectl).await?;
+        }
         if let Some(set) = &step.set_image {
             self.nodes.set_image(&set.image, set.behaviour.clone());
         }
@@ -146,7 +149,7 @@ impl<'a> Director<'a> {
                 bail!(
                     "not seen within {seconds} s: {}; there was {}",
                     until.describe(),
-                    json!(seen)
+                    until.describe_seen(&seen, &self.captured)
                 );
             }
             sleep(LOOK_AGAIN).await;
@@ -230,6 +233,33 @@ impl<'a> Director<'a> {
         api.patch(&name, &parameters, &Patch::Merge(change))
             .await
             .with_context(|| format!("failed to annotate {} {name:?}", annotate.kind))?;
+        Ok(())
+    }
+
+    /// Returns the command with all that was captured in it.
+    ///
+    /// # Errors
+    ///
+    /// When it refers to something that no earlier step has captured.
+    pub fn arguments(&self, kubectl: &Kubectl) -> anyhow::Result<Vec<String>> {
+        let arguments = kubectl.arguments.iter();
+        arguments
+            .map(|argument| substitute(argument, &self.captured))
+            .collect()
+    }
+
+    async fn kubectl(&self, kubectl: &Kubectl) -> anyhow::Result<()> {
+        let groups: Vec<&str> = kubectl.groups.iter().map(String::as_str).collect();
+        let user = self.bed.user(&kubectl.user, &groups).await?;
+        let arguments = self.arguments(kubectl)?;
+        let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+        let output = self.bed.kubectl(&user.kubeconfig, &arguments, None).await?;
+        ensure!(
+            output.status.success(),
+            "kubectl as {} failed: {}",
+            kubectl.user,
+            output.stderr.trim()
+        );
         Ok(())
     }
 

@@ -1,0 +1,109 @@
+//! The examples are what users copy, so they must mean something.
+
+use std::fs;
+use std::path::Path;
+
+use astern::api::{crds, parse};
+use serde_json::Value;
+
+/// Returns the objects of every example with the name of its file.
+fn examples() -> Vec<(String, Value)> {
+    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples");
+    let mut found = Vec::new();
+    for entry in fs::read_dir(directory).unwrap() {
+        let path = entry.unwrap().path();
+        if path.extension().is_none_or(|extension| extension != "yaml") {
+            continue;
+        }
+        let name = path.file_name().unwrap().to_string_lossy().into_owned();
+        let text = fs::read_to_string(&path).unwrap();
+        let objects: Vec<Value> =
+            serde_saphyr::from_multiple(&text).unwrap_or_else(|error| panic!("{name}: {error}"));
+        found.extend(objects.into_iter().map(|object| (name.clone(), object)));
+    }
+    assert!(
+        found.len() >= 4,
+        "the examples have moved; this test guards nothing"
+    );
+    found
+}
+
+#[test]
+fn examples_make_sense() {
+    for (name, object) in examples() {
+        let problems = match object["kind"].as_str() {
+            Some("RollbackPolicy") => parse::rollback_policy(&object).err(),
+            Some("MetricSource") => parse::metric_source(&object).err(),
+            other => panic!("{name}: what is a {other:?}?"),
+        };
+        assert_eq!(problems, None, "{name}");
+    }
+}
+
+/// The parser ignores fields that it does not know, as they may be those of a newer version. In an
+/// example such a field is a mistake.
+#[test]
+fn examples_hold_no_unknown_fields() {
+    let definitions = crds::definitions();
+    for (name, object) in examples() {
+        let definition = definitions
+            .iter()
+            .find(|definition| definition["spec"]["names"]["kind"] == object["kind"])
+            .unwrap_or_else(|| panic!("{name}: unknown kind"));
+        let schema = &definition["spec"]["versions"][0]["schema"]["openAPIV3Schema"];
+        known(
+            &object["spec"],
+            &schema["properties"]["spec"],
+            &format!("{name}: spec"),
+        );
+    }
+}
+
+fn known(value: &Value, schema: &Value, path: &str) {
+    for (index, item) in value.as_array().into_iter().flatten().enumerate() {
+        known(item, &schema["items"], &format!("{path}[{index}]"));
+    }
+    if schema.get("additionalProperties").is_some() {
+        return;
+    }
+    for (key, item) in value.as_object().into_iter().flatten() {
+        let path = format!("{path}.{key}");
+        let schema = schema["properties"].get(key);
+        let schema = schema.unwrap_or_else(|| panic!("{path} is not in the schema"));
+        known(item, schema, &path);
+    }
+}
+
+#[test]
+fn the_full_example_shows_every_field() {
+    let (_, full) = examples()
+        .into_iter()
+        .find(|(name, _)| name == "full.yaml")
+        .unwrap();
+    let definition = &crds::definitions()[0];
+    let schema = &definition["spec"]["versions"][0]["schema"]["openAPIV3Schema"];
+    let properties = schema["properties"]["spec"]["properties"]
+        .as_object()
+        .unwrap();
+    for field in properties.keys().filter(|field| *field != "selector") {
+        assert!(full["spec"].get(field).is_some(), "{field} is missing");
+    }
+    let triggers = full["spec"]["triggers"].as_array().unwrap();
+    let kinds = properties["triggers"]["items"]["properties"]
+        .as_object()
+        .unwrap();
+    for (kind, fields) in kinds
+        .iter()
+        .filter(|(kind, _)| !["name", "mode"].contains(&kind.as_str()))
+    {
+        let shown = triggers.iter().find_map(|trigger| trigger.get(kind));
+        let shown = shown.unwrap_or_else(|| panic!("no trigger shows {kind}"));
+        for field in fields["properties"].as_object().into_iter().flatten() {
+            assert!(
+                shown.get(field.0).is_some(),
+                "{kind}.{} is missing",
+                field.0
+            );
+        }
+    }
+}

@@ -1,0 +1,302 @@
+//! Carries the scenario out, step by step, while others watch.
+
+use std::{fs, sync::Arc};
+
+use anyhow::Context as _;
+use jiff::Timestamp;
+use kube::{
+    Api,
+    api::{ApiResource, DynamicObject, GroupVersionKind, ListParams},
+};
+use serde_json::Value;
+use tokio::{task::JoinSet, time::Instant};
+
+use crate::{
+    bed::Bed,
+    clock::now,
+    demo::{
+        audit, clients,
+        console::{Console, Mood, Speaker},
+        summary::{self, Release, Summary},
+        watching,
+        workload::{Workload, tag},
+    },
+    scenario::{Director, Scenario, Step, look_up},
+    traffic::Traffic,
+};
+
+/// Where the operator runs, as deploy/install.yaml says.
+const OPERATOR_NAMESPACE: &str = "astern-system";
+const OPERATOR_USER: &str = "system:serviceaccount:astern-system:astern";
+/// Lines of the operator's log that a failure shows.
+const LOG_TAIL: usize = 12;
+
+/// A scenario on its way.
+pub(super) struct Story<'a> {
+    bed: &'a Bed,
+    scenario: &'a Scenario,
+    console: Console,
+    began: Instant,
+    workload: Option<Workload>,
+    director: Option<Director<'a>>,
+    watchers: JoinSet<()>,
+    deployed: Vec<(String, Timestamp)>,
+}
+
+impl<'a> Story<'a> {
+    pub(super) fn new(
+        bed: &'a Bed,
+        scenario: &'a Scenario,
+        console: Console,
+        began: Instant,
+    ) -> Self {
+        Self {
+            bed,
+            scenario,
+            console,
+            began,
+            workload: Workload::of(scenario),
+            director: None,
+            watchers: JoinSet::new(),
+            deployed: Vec::new(),
+        }
+    }
+
+    /// Carries out every step and returns what came of it.
+    ///
+    /// # Errors
+    ///
+    /// When a step fails or what it waits for is not seen.
+    pub(super) async fn tell(&mut self) -> anyhow::Result<Summary> {
+        self.console
+            .say(Speaker::Bed, Mood::Quiet, "is up: a cluster without nodes");
+        let director = Director::start(self.bed, self.scenario).await?;
+        self.introduce();
+        if let Some((_, traffic)) = director.traffic().first() {
+            self.watchers
+                .spawn(clients::show(self.console.clone(), Arc::clone(traffic)));
+        }
+        if let Some(workload) = &self.workload {
+            let client = self.bed.client();
+            watching::follow(&mut self.watchers, &self.console, &client, workload);
+        }
+        self.director = Some(director);
+        for step in &self.scenario.steps {
+            self.carry_out(step).await?;
+        }
+        self.summarize().await
+    }
+
+    /// Ends traffic, nodes and the operator.
+    pub(super) async fn end(&mut self) {
+        self.watchers.abort_all();
+        if let Some(director) = self.director.take() {
+            director.stop().await;
+        }
+    }
+
+    /// Shows the end of the operator's log, for when something did not happen.
+    pub(super) fn explain(&self) {
+        let Some(log) = self.operator_log() else {
+            return;
+        };
+        self.console.title("the end of the operator's log");
+        let lines: Vec<&str> = log.lines().collect();
+        let tail = lines.len().saturating_sub(LOG_TAIL);
+        self.console.text(
+            Mood::Plain,
+            &lines.get(tail..).unwrap_or_default().join("\n"),
+        );
+    }
+
+    fn introduce(&self) {
+        let Scenario { nodes, images, .. } = self.scenario;
+        let line = format!(
+            "has {nodes} simulated nodes, Astern from deploy/install.yaml, and {} images to run",
+            images.len()
+        );
+        self.console.say(Speaker::Bed, Mood::Quiet, &line);
+        if let Some(load) = self.scenario.traffic.first() {
+            let line = format!(
+                "send {} requests a second to service {}, each once, on a connection of its own",
+                load.requests_per_second, load.service
+            );
+            self.console.say(Speaker::Clients, Mood::Quiet, &line);
+        }
+    }
+
+    async fn carry_out(&mut self, step: &Step) -> anyhow::Result<()> {
+        let director = self.director.as_mut().context("no scenario is started")?;
+        self.console.title(&step.title);
+        let began = Instant::now();
+        if let Some(deploy) = &step.deploy {
+            self.deployed.push((tag(&deploy.image).to_owned(), now()));
+            let line = format!(
+                "kubectl -n {} set image deployment/{} {}",
+                deploy.namespace, deploy.deployment, deploy.image
+            );
+            self.console.say(Speaker::Deploy, Mood::Plain, &line);
+        }
+        if let Some(kubectl) = &step.kubectl {
+            let command = director.arguments(kubectl)?.join(" ");
+            let line = format!("{} types: kubectl {command}", kubectl.user);
+            self.console.say(Speaker::Person, Mood::Plain, &line);
+        }
+        director.carry_out(step).await?;
+        let line = format!("this took {:.1} s", began.elapsed().as_secs_f64());
+        self.console.say(Speaker::Bed, Mood::Quiet, &line);
+        Ok(())
+    }
+
+    async fn summarize(&self) -> anyhow::Result<Summary> {
+        let seconds = self.began.elapsed().as_secs_f64();
+        let traffic = self.traffic();
+        let seen = traffic
+            .map(|traffic| traffic.snapshot(..))
+            .unwrap_or_default();
+        let mut summary = Summary {
+            incidents: Vec::new(),
+            operator_memory_mib: self.operator_memory_mib(),
+            seconds: (seconds * 10.0).round() / 10.0,
+            requests: seen.total,
+            failed_requests: seen.failed,
+            broken: Vec::new(),
+        };
+        if let Some(workload) = &self.workload {
+            let of = (workload.namespace.as_str(), workload.name.as_str());
+            let writes = audit::writes(&self.bed.audit_log(), OPERATOR_USER, of)?;
+            for rollback in self.rollbacks(workload).await? {
+                let from = look_up(&rollback, "/status/from/images/0").and_then(Value::as_str);
+                let release = self.release(tag(from.unwrap_or_default()));
+                let incident = summary::incident(&rollback, &release, traffic, &writes);
+                summary.incidents.push(incident);
+            }
+        }
+        summary.broken = summary.check(&self.scenario.limits);
+        summary.broken.extend(self.replicas_moved().await?);
+        Ok(summary)
+    }
+
+    fn traffic(&self) -> Option<&Traffic> {
+        let director = self.director.as_ref()?;
+        director
+            .traffic()
+            .first()
+            .map(|(_, traffic)| traffic.as_ref())
+    }
+
+    /// Returns when a release was out: from its deployment to the next one.
+    fn release(&self, tag: &str) -> Release {
+        let mut after = self.deployed.iter().skip_while(|(known, _)| known != tag);
+        Release {
+            tag: tag.to_owned(),
+            from: after.next().map_or(Timestamp::MIN, |(_, at)| *at),
+            to: after.next().map_or(Timestamp::MAX, |(_, at)| *at),
+        }
+    }
+
+    async fn rollbacks(&self, workload: &Workload) -> anyhow::Result<Vec<Value>> {
+        let kind = GroupVersionKind::gvk("astern.dev", "v1alpha1", "Rollback");
+        let resource = ApiResource::from_gvk(&kind);
+        let api: Api<DynamicObject> =
+            Api::namespaced_with(self.bed.client(), &workload.namespace, &resource);
+        // A scenario may go without Astern.
+        let Ok(found) = api.list(&ListParams::default()).await else {
+            return Ok(Vec::new());
+        };
+        let mut rollbacks: Vec<Value> = found
+            .items
+            .into_iter()
+            .map(serde_json::to_value)
+            .collect::<Result<_, _>>()?;
+        rollbacks.retain(|rollback| rollback["spec"]["deployment"]["name"] == *workload.name);
+        let proposed = |rollback: &Value| {
+            let time = rollback.pointer("/status/timings/proposedTime");
+            time.and_then(Value::as_str).map(str::to_owned)
+        };
+        rollbacks.sort_by_key(proposed);
+        Ok(rollbacks)
+    }
+
+    async fn replicas_moved(&self) -> anyhow::Result<Option<String>> {
+        let Some((workload, wanted)) = self
+            .workload
+            .as_ref()
+            .and_then(|workload| Some((workload, workload.replicas?)))
+        else {
+            return Ok(None);
+        };
+        let kind = GroupVersionKind::gvk("apps", "v1", "Deployment");
+        let resource = ApiResource::from_gvk(&kind);
+        let api: Api<DynamicObject> =
+            Api::namespaced_with(self.bed.client(), &workload.namespace, &resource);
+        let deployment = api.get(&workload.name).await?;
+        let replicas = deployment
+            .data
+            .pointer("/spec/replicas")
+            .and_then(Value::as_i64);
+        Ok((replicas != Some(wanted))
+            .then(|| format!("spec.replicas is {replicas:?} and not {wanted}")))
+    }
+
+    fn operator_pod(&self) -> Option<String> {
+        let pods = self.director.as_ref()?.nodes().pods();
+        pods.into_iter()
+            .find(|pod| pod.namespace == OPERATOR_NAMESPACE)
+            .map(|pod| pod.name)
+    }
+
+    /// The most that the process ever had resident.
+    fn operator_memory_mib(&self) -> Option<f64> {
+        let nodes = self.director.as_ref()?.nodes();
+        let process = nodes.pid_of(OPERATOR_NAMESPACE, &self.operator_pod()?)?;
+        let status = fs::read_to_string(format!("/proc/{process}/status")).ok()?;
+        let kibibytes: f64 = status
+            .lines()
+            .find_map(|line| line.strip_prefix("VmHWM:"))?
+            .split_whitespace()
+            .next()?
+            .parse()
+            .ok()?;
+        Some((kibibytes / 1024.0 * 10.0).round() / 10.0)
+    }
+
+    fn operator_log(&self) -> Option<String> {
+        let nodes = self.director.as_ref()?.nodes();
+        let path = nodes.log_of(OPERATOR_NAMESPACE, &self.operator_pod()?, "astern");
+        fs::read_to_string(path).ok()
+    }
+}
+
+/// Turns a line of the operator's JSON log into one for people.
+fn readable(line: &str) -> String {
+    let Ok(entry) = serde_json::from_str::<Value>(line) else {
+        return line.to_owned();
+    };
+    let text = |name: &str| entry[name].as_str().unwrap_or_default().to_owned();
+    let mut words = vec![text("timestamp"), text("level")];
+    let fields = entry["fields"].as_object();
+    words.extend(fields.into_iter().flatten().map(|(name, value)| {
+        let value = value
+            .as_str()
+            .map_or_else(|| value.to_string(), str::to_owned);
+        if name == "message" {
+            value
+        } else {
+            format!("{name}={value}")
+        }
+    }));
+    words.join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::readable;
+
+    #[test]
+    fn a_line_of_the_log_is_told_with_its_fields() {
+        let line = r#"{"timestamp":"T","level":"WARN","fields":{"message":"again","failures":2}}"#;
+        assert_eq!(readable(line), "T WARN again failures=2");
+        assert_eq!(readable("thread panicked"), "thread panicked");
+    }
+}
