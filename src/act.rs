@@ -197,6 +197,10 @@ pub async fn carry_out(
             let live = scene.live(hands).await?;
             commit(hands, scene, &live, patches::resume(&live)).await?
         }
+        Effect::Forget { revision } => {
+            record::forget(hands, scene, revision).await?;
+            return Ok(None);
+        }
         Effect::Announce(announcement) => {
             tell(hands, scene, announcement, incident).await;
             return Ok(None);

@@ -39,6 +39,24 @@ pub async fn record(
     Ok(())
 }
 
+/// Deletes the record of `revision`, if it is still the one that was observed.
+///
+/// # Errors
+///
+/// When the API server gives no answer. The caller tries again later.
+pub async fn forget(hands: &Hands, scene: &Scene<'_>, revision: &Revision) -> Result<(), Error> {
+    let Some(record) = scene.revisions.get(revision) else {
+        return Ok(());
+    };
+    hands.check_leadership()?;
+    let object = ObjectRef::new(kinds::CONTROLLER_REVISIONS, scene.namespace, &record.name);
+    let deleted = hands.cluster.delete(&object, &record.uid).await;
+    deleted.map_err(|source| Error::WriteRevision {
+        name: record.name.clone(),
+        source,
+    })
+}
+
 async fn create_revision(
     hands: &Hands,
     scene: &Scene<'_>,

@@ -332,6 +332,8 @@ pub enum Effect {
     PauseRollout { from: Revision },
     /// Lifts a pause that carries our mark, and the mark.
     ResumeRollout,
+    /// Deletes the record of a revision that is too old to matter.
+    Forget { revision: Revision },
     /// Tells people, on the Deployment and on the Rollback. Sent once per wording.
     Announce(Announcement),
 }

@@ -405,6 +405,9 @@ impl World {
                     self.pause(false);
                 }
             }
+            Effect::Forget { revision } => {
+                self.stored.revisions.remove(revision);
+            }
             Effect::Announce(_) => {}
         }
     }

@@ -15,6 +15,7 @@ use crate::port::kinds;
 pub struct RevisionRecord {
     pub namespace: String,
     pub name: String,
+    pub uid: String,
     pub resource_version: String,
     pub deployment: String,
     pub deployment_uid: String,
@@ -39,6 +40,7 @@ pub fn read(object: &Value) -> Option<RevisionRecord> {
     Some(RevisionRecord {
         namespace: text(object, "/metadata/namespace")?.to_owned(),
         name: text(object, "/metadata/name")?.to_owned(),
+        uid: text(object, "/metadata/uid").unwrap_or_default().to_owned(),
         resource_version: text(object, "/metadata/resourceVersion")?.to_owned(),
         deployment: owner.get("name")?.as_str()?.to_owned(),
         deployment_uid: deployment_uid.to_owned(),

@@ -1010,6 +1010,34 @@ fn a_bad_revision_that_came_back_is_not_written_over_again() {
 }
 
 #[test]
+fn old_revisions_are_forgotten_but_never_what_is_needed() {
+    let mut observed = healthy();
+    // The target is the oldest of all, and the current one is there too.
+    observed
+        .memory
+        .revisions
+        .insert(good(), known(Verdict::Good, -1, -100));
+    for number in 0..18 {
+        let old = Revision(format!("01d{number:05}"));
+        let memory = known(Verdict::Withdrawn, number, -50);
+        observed.memory.revisions.insert(old, memory);
+    }
+    assert_eq!(
+        writes(&decided(&observed, &policy(), 100)),
+        Vec::<&Effect>::new()
+    );
+
+    observed
+        .memory
+        .revisions
+        .insert(other(), known(Verdict::Bad, 99, 0));
+    let decision = decided(&observed, &policy(), 100);
+    let revision = Revision("01d00000".to_owned());
+    assert_eq!(writes(&decision), [&Effect::Forget { revision }]);
+    assert!(decision.memory.revisions.contains_key(&good()));
+}
+
+#[test]
 fn every_state_looks_again_by_itself() {
     for observed in [
         breached(),

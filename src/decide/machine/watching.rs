@@ -11,7 +11,11 @@ use crate::decide::{
 };
 
 pub(super) fn when_watching(case: &Case<'_>) -> Decision {
-    let decision = judge(case);
+    let mut decision = judge(case);
+    for revision in target::superfluous(case.observed) {
+        decision.memory.revisions.remove(&revision);
+        decision = decision.with(Effect::Forget { revision });
+    }
     let workload = &case.observed.workload;
     // Our pause belongs to an incident. Where none is open, it must not outlive it: nobody's fix
     // would roll out. A mark without a pause goes too, or it would claim a person's later pause.

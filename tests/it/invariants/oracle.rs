@@ -194,6 +194,12 @@ impl Oracle {
                     let ours = self.world.workload.paused_by.is_some();
                     self.hold(ours, "only a pause of Astern's is lifted")?;
                 }
+                Effect::Forget { revision } => {
+                    self.hold(
+                        *revision != self.world.workload.template,
+                        "what runs is not forgotten",
+                    )?;
+                }
                 Effect::Announce(_) => {}
             }
         }

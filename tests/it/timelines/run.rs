@@ -263,6 +263,7 @@ fn spelled(effect: &Effect) -> String {
         Effect::RestoreOwnership { to } => format!("RestoreOwnership {}", to.0),
         Effect::PauseRollout { from } => format!("PauseRollout {}", from.0),
         Effect::ResumeRollout => "ResumeRollout".to_owned(),
+        Effect::Forget { revision } => format!("Forget {}", revision.0),
         Effect::Announce(announcement) => format!("Announce {announcement:?}"),
     }
 }
