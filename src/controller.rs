@@ -18,7 +18,7 @@ use tokio::task::JoinSet;
 
 use self::queue::Queue;
 use crate::act::{self, Hands};
-use crate::decide::{Reason, Revision, TriggerReading, Verdict};
+use crate::api::render::policy::Target;
 use crate::observe::cache::Key;
 use crate::observe::prometheus::feeds::FindSource;
 use crate::observe::{self, Eyes, Volatile};
@@ -54,15 +54,7 @@ pub enum Work {
 #[derive(Clone, Debug)]
 pub struct Summary {
     pub policy: Key,
-    pub revision: Revision,
-    pub verdict: Option<Verdict>,
-    pub reason: Reason,
-    pub readings: Vec<TriggerReading>,
-    /// Triggers that have passed on real data for the current revision.
-    pub passed: Vec<String>,
-    /// Whether the current revision is being judged.
-    pub judging: bool,
-    pub last_rollback: Option<String>,
+    pub target: Target,
 }
 
 /// Counts what the process does, for its metrics.

@@ -11,6 +11,9 @@ use crate::api::record::text;
 
 /// The parts of an entry that go back; everything else belongs to what happened meanwhile.
 const RESTORED: [&str; 2] = [OWNED_TEMPLATE, OWNED_LAST_APPLIED];
+/// The map of annotations itself. Who owned it lost it to us with what kubectl apply remembers; it
+/// goes back, but is never taken away.
+const OWNED_ANNOTATIONS: &str = "/fieldsV1/f:metadata/f:annotations/.";
 
 /// Returns the write that gives the template's fields back to whoever deployed `target`, and drops
 /// our own entry. Guarded by the resource version, since the whole list is written.
@@ -41,6 +44,9 @@ fn restored(live: &Value, target: &Recorded) -> Vec<Value> {
             .find(|known| same_writer(known, entry));
         for path in RESTORED {
             set(entry, path, before.and_then(|before| before.pointer(path)));
+        }
+        if let Some(owned) = before.and_then(|before| before.pointer(OWNED_ANNOTATIONS)) {
+            set(entry, OWNED_ANNOTATIONS, Some(owned));
         }
     }
     let missing = target
@@ -83,7 +89,7 @@ fn only_restored_parts(entry: &Value) -> Value {
     if let Some(cut) = cut.as_object_mut() {
         cut.insert("fieldsV1".to_owned(), json!({}));
     }
-    for path in RESTORED {
+    for path in RESTORED.into_iter().chain([OWNED_ANNOTATIONS]) {
         set(&mut cut, path, entry.pointer(path));
     }
     cut
@@ -199,10 +205,10 @@ mod tests {
     #[test]
     fn what_kubectl_remembers_goes_back_to_kubectl() {
         let key = "f:kubectl.kubernetes.io/last-applied-configuration";
-        let fields = json!({"f:metadata": {"f:annotations": {key: {}}},
+        let fields = json!({"f:metadata": {"f:annotations": {".": {}, key: {}}},
                             "f:spec": {"f:template": {"f:a": {}}}});
         let now = json!({"f:spec": {"f:strategy": {}}});
-        let both = json!({"f:metadata": {"f:annotations": {key: {}}},
+        let both = json!({"f:metadata": {"f:annotations": {".": {}, key: {}}},
                           "f:spec": {"f:template": {"f:a": {}}, "f:strategy": {}}});
         let name = "kubectl-client-side-apply";
         check(

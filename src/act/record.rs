@@ -170,17 +170,29 @@ async fn write_status(
     };
     let now = hands.cluster.now();
     let status = rollback::status(incident, scene.workload, &both, &record.status, now);
+    put_status(hands, record, status).await
+}
+
+/// Replaces the status of a Rollback that is still the one that was read.
+async fn put_status(hands: &Hands, record: &RollbackRecord, status: Value) -> Result<Value, Error> {
     hands.check_leadership()?;
-    let object = ObjectRef::new(kinds::ROLLBACKS, scene.namespace, &record.name);
-    let name = record.name.clone();
+    let object = ObjectRef::new(kinds::ROLLBACKS, &record.namespace, &record.name);
     let written = hands
         .cluster
         .status(&object, &record.resource_version, status)
         .await;
-    match written {
-        Ok(object) => Ok(object),
-        Err(port::Error::Conflict { .. } | port::Error::NotFound) => Err(Error::Stale { name }),
-        Err(source) => Err(Error::WriteRollback { name, source }),
+    written.map_err(|source| rollback_error(&record.name, source))
+}
+
+fn rollback_error(name: &str, source: port::Error) -> Error {
+    let name = name.to_owned();
+    match source {
+        port::Error::Conflict { .. } | port::Error::NotFound => Error::Stale { name },
+        port::Error::AlreadyExists
+        | port::Error::Invalid { .. }
+        | port::Error::Forbidden { .. }
+        | port::Error::Unavailable { .. }
+        | port::Error::Unexpected { .. } => Error::WriteRollback { name, source },
     }
 }
 
@@ -209,12 +221,10 @@ pub async fn tidy(hands: &Hands, record: &RollbackRecord) -> Result<Written, Err
         expect_version(&record.resource_version),
         {"op": "remove", "path": pointer},
     ]);
-    let name = record.name.clone();
-    match hands.cluster.json_patch(&object, patch).await {
-        Ok(object) => Ok((kinds::ROLLBACKS, object)),
-        Err(port::Error::Conflict { .. } | port::Error::NotFound) => Err(Error::Stale { name }),
-        Err(source) => Err(Error::WriteRollback { name, source }),
-    }
+    let written = hands.cluster.json_patch(&object, patch).await;
+    written
+        .map(|object| (kinds::ROLLBACKS, object))
+        .map_err(|source| rollback_error(&record.name, source))
 }
 
 /// Ends the incident of a Deployment that is gone.
@@ -227,18 +237,8 @@ pub async fn close_orphan(
     record: &RollbackRecord,
     status: Value,
 ) -> Result<Written, Error> {
-    hands.check_leadership()?;
-    let object = ObjectRef::new(kinds::ROLLBACKS, &record.namespace, &record.name);
-    let name = record.name.clone();
-    let written = hands
-        .cluster
-        .status(&object, &record.resource_version, status)
-        .await;
-    match written {
-        Ok(object) => Ok((kinds::ROLLBACKS, object)),
-        Err(port::Error::Conflict { .. } | port::Error::NotFound) => Err(Error::Stale { name }),
-        Err(source) => Err(Error::WriteRollback { name, source }),
-    }
+    let written = put_status(hands, record, status).await?;
+    Ok((kinds::ROLLBACKS, written))
 }
 
 /// Writes the status of a policy.

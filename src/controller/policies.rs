@@ -2,7 +2,7 @@
 
 use jiff::SignedDuration;
 
-use super::{Controller, Error, Summary, Work, later};
+use super::{Controller, Error, Work, later};
 use crate::act;
 use crate::api::render::policy::{self, Target};
 use crate::observe::cache::Key;
@@ -30,9 +30,9 @@ impl Controller {
         };
         let targets: Vec<Target> = self
             .lock_summaries()
-            .iter()
-            .filter(|(_, summary)| summary.policy == *key)
-            .map(|(workload, summary)| target(workload, summary))
+            .values()
+            .filter(|summary| summary.policy == *key)
+            .map(|summary| summary.target.clone())
             .collect();
         let now = self.eyes.cluster.now();
         let parsed = object.parsed.as_deref().map_err(Vec::as_slice);
@@ -47,18 +47,5 @@ impl Controller {
         let (kind, object) = written.map_err(Error::Act)?;
         self.eyes.store.wrote(kind, &object);
         Ok(None)
-    }
-}
-
-fn target(workload: &Key, summary: &Summary) -> Target {
-    Target {
-        name: workload.name.clone(),
-        revision: summary.revision.clone(),
-        verdict: summary.verdict,
-        reason: summary.reason.clone(),
-        readings: summary.readings.clone(),
-        passed: summary.passed.clone(),
-        judging: summary.judging,
-        last_rollback: summary.last_rollback.clone(),
     }
 }

@@ -8,8 +8,9 @@ use super::{Controller, Error, Summary, Work};
 use crate::act::{self, Scene, Written};
 use crate::api::parse::{ParsedPolicy, Targets};
 use crate::api::record::rollback::{self, Both};
+use crate::api::render::policy::Target;
 use crate::decide::{
-    ApprovalTerms, Decision, Effect, Mode, OnTimeout, Policy, RollbackTerms, decide, gone,
+    ApprovalTerms, Decision, Effect, Mode, OnTimeout, Policy, RollbackTerms, Verdict, decide, gone,
 };
 use crate::observe::attachment::{Attachment, attachment};
 use crate::observe::cache::Key;
@@ -166,8 +167,8 @@ impl Controller {
             .as_ref()
             .map(|incident| incident.name(workload))
             .or_else(|| look.remembered.last.clone());
-        let summary = Summary {
-            policy: policy.clone(),
+        let target = Target {
+            name: workload.name.clone(),
             revision: workload.template.clone(),
             verdict: memory.map(|memory| memory.verdict),
             reason: decision.reason.clone(),
@@ -175,8 +176,12 @@ impl Controller {
             passed: memory
                 .map(|memory| memory.passed.iter().cloned().collect())
                 .unwrap_or_default(),
-            judging: memory.is_none_or(|memory| memory.verdict != crate::decide::Verdict::Good),
+            judging: memory.is_none_or(|memory| memory.verdict != Verdict::Good),
             last_rollback,
+        };
+        let summary = Summary {
+            policy: policy.clone(),
+            target,
         };
         self.lock_summaries().insert(key.clone(), summary);
         self.report_soon(policy);

@@ -8,6 +8,7 @@ use jiff::{SignedDuration, Timestamp};
 use tokio::task::{AbortHandle, JoinSet};
 
 use super::{Controller, Work};
+use crate::decide::Reason;
 use crate::observe::cache::Key;
 use crate::port::{Kind, Selection, WatchEvent, kinds};
 
@@ -108,8 +109,8 @@ impl Controller {
     pub(super) fn metrics_arrived(&self, namespaces: &[String]) {
         let now = self.eyes.cluster.now();
         for (key, summary) in self.lock_summaries().iter() {
-            let open = matches!(summary.reason, crate::decide::Reason::Incident(_));
-            if (summary.judging || open) && namespaces.contains(&key.namespace) {
+            let open = matches!(summary.target.reason, Reason::Incident(_));
+            if (summary.target.judging || open) && namespaces.contains(&key.namespace) {
                 self.queue.add(Work::Workload(key.clone()), now);
             }
         }

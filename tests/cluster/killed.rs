@@ -1,1 +1,128 @@
-//! Soon.
+//! The operator dies by `kill -9` at every write of a story, and another one goes on.
+
+use anyhow::ensure;
+use astern_testbed::{bed::Bed, fault_proxy::Moment};
+use futures::future::try_join_all;
+use serde_json::{Value, json};
+
+use crate::{
+    operator::{Kind, Stage, state},
+    support::{ERRING, GOOD, installed, run},
+};
+
+/// How many stories run side by side.
+const AT_ONCE: usize = 30;
+
+#[test]
+fn dying_before_or_after_any_write_changes_nothing_in_the_outcome() {
+    run(async {
+        let bed = installed().await?;
+        let undisturbed = story(bed, None).await?;
+        // Before the first one, and after each. Between a write and the next one nothing happens
+        // that another operator could see, so these are all points at which it can die.
+        let points: Vec<_> = [(1, Moment::Before)]
+            .into_iter()
+            .chain((1..=undisturbed.writes).map(|write| (write, Moment::After)))
+            .collect();
+        ensure!(points.len() > 10, "only {} writes", undisturbed.writes);
+        let mut missed = Vec::new();
+        for points in points.chunks(AT_ONCE) {
+            let stories = points.iter().map(|point| story(bed, Some(*point)));
+            let ends = try_join_all(stories).await?;
+            for (point, end) in points.iter().zip(ends) {
+                ensure!(
+                    end.outcome == undisturbed.outcome,
+                    "{point:?}: {:#?} instead of {:#?}",
+                    end.outcome,
+                    undisturbed.outcome
+                );
+                if !end.died {
+                    missed.push(*point);
+                }
+            }
+        }
+        // How often the status of the policy is written depends on the hour, so the last points may
+        // not be reached. They are few, or the test would show nothing.
+        println!("{} points, not reached: {missed:?}", points.len());
+        ensure!(missed.len() <= 3, "never reached: {missed:?}");
+        Ok(())
+    });
+}
+
+/// How a story ended.
+struct End {
+    outcome: Outcome,
+    writes: usize,
+    /// Whether the operator was killed at all.
+    died: bool,
+}
+
+/// What must be the same, however often the operator died.
+#[derive(Debug, PartialEq)]
+struct Outcome {
+    image: String,
+    /// It counts the writes of the template: both releases, and the rollback.
+    generation: Value,
+    verdicts: Vec<(String, String)>,
+    /// State, trigger and number of the attempt of each Rollback.
+    rollbacks: Vec<(String, Value, Value)>,
+    /// Who owns fields of the Deployment.
+    owners: Vec<Value>,
+}
+
+/// Plays the story with an operator that dies at a write, and is followed by another at once.
+async fn story(bed: &Bed, point: Option<(usize, Moment)>) -> anyhow::Result<End> {
+    let stage = Stage::prepare(bed, "killed").await?;
+    if let Some((write, moment)) = point {
+        let operator = stage.operator.clone();
+        let die = async move {
+            operator.kill().await.expect("a process can be killed");
+            operator.start().await.expect("a process can be started");
+        };
+        stage
+            .api_server
+            .on_write(write, moment, move || Box::pin(die));
+    }
+    stage.operator.start().await?;
+    let mut policy = stage.policy("Automatic");
+    // By the clock: each write of the policy would be followed by one of its status.
+    policy["spec"]["probation"] = json!("20s");
+    stage.bed.apply(&policy.to_string()).await?;
+    stage.bed.apply(&stage.service()).await?;
+    let deployment = stage.deployment(GOOD).to_string();
+    stage.bed.apply(&deployment).await?;
+    stage.until_verdict(GOOD, "Good").await?;
+    stage.deploy(ERRING).await?;
+    stage.until_states(&["Recovered"]).await?;
+    // What follows from the end is written a little later.
+    stage.heartbeats(3).await?;
+    Ok(End {
+        outcome: outcome(&stage).await?,
+        writes: stage.api_server.writes(),
+        died: point.is_some() && !stage.api_server.hook_waits(),
+    })
+}
+
+async fn outcome(stage: &Stage<'_>) -> anyhow::Result<Outcome> {
+    let live = stage.live().await?;
+    let rollbacks = stage.list(Kind::Rollbacks).await?;
+    let rollbacks = rollbacks.iter().map(|rollback| {
+        let status = &rollback["status"];
+        (
+            state(rollback),
+            status["trigger"].clone(),
+            status["attempt"].clone(),
+        )
+    });
+    let managed = live["metadata"]["managedFields"].as_array();
+    let owners = managed.into_iter().flatten();
+    let mut owners: Vec<_> = owners.map(|entry| entry["manager"].clone()).collect();
+    owners.sort_by_key(Value::to_string);
+    Ok(Outcome {
+        image: stage.image().await?,
+        generation: live["metadata"]["generation"].clone(),
+        verdicts: stage.verdicts().await?,
+        rollbacks: rollbacks.collect(),
+        owners,
+    })
+}

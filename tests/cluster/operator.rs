@@ -9,16 +9,19 @@ use std::{sync::Arc, time::Duration};
 use anyhow::{Context as _, ensure};
 use astern_testbed::{
     bed::{Bed, Process, Program},
-    fault_proxy::{FaultProxy, Seen},
+    fault_proxy::{Fault, FaultProxy, Matcher, Rule, Seen},
     traffic::{Traffic, TrafficOptions},
 };
 use kube::{
-    Client,
     api::{GetParams, ListParams, Patch, PatchParams},
     core::Request,
 };
 use serde_json::{Value, json};
-use tokio::sync::{Mutex, OnceCell};
+use tokio::{
+    sync::{Mutex, OnceCell, watch},
+    time::timeout,
+};
+use tokio_util::sync::CancellationToken;
 
 use crate::support::{eventually, namespace, repository, within};
 
@@ -27,6 +30,9 @@ pub(crate) const POLICY: &str = "checkout-policy";
 
 /// Enough that every pod has something to say between two scrapes.
 const REQUESTS_PER_SECOND: f64 = 12.0;
+
+/// Outlasts a test: nothing becomes known good by the clock alone.
+const LONG: &str = "1h";
 
 /// From a deployment until its end is seen: rollout, probation or breach, rollback, recovery.
 const STORY: Duration = Duration::from_secs(150);
@@ -80,6 +86,11 @@ impl Operator {
         Ok(())
     }
 
+    /// Returns the resident memory in bytes.
+    pub(crate) async fn memory_bytes(&self) -> Option<u64> {
+        self.process.lock().await.as_ref()?.memory_bytes()
+    }
+
     /// Kills the operator as `kill -9` does, and waits until it is gone.
     pub(crate) async fn kill(&self) -> anyhow::Result<()> {
         if let Some(mut process) = self.process.lock().await.take() {
@@ -92,6 +103,13 @@ impl Operator {
 impl<'a> Stage<'a> {
     /// Sets the stage and starts the operator. There is no policy and no Deployment yet.
     pub(crate) async fn set(bed: &'a Bed, label: &str) -> anyhow::Result<Self> {
+        let stage = Self::prepare(bed, label).await?;
+        stage.operator.start().await?;
+        Ok(stage)
+    }
+
+    /// Sets the stage for an operator that the test starts.
+    pub(crate) async fn prepare(bed: &'a Bed, label: &str) -> anyhow::Result<Self> {
         let namespace = namespace(bed, label).await?;
         let rights = rights(bed).await?.replace(PLACEHOLDER, &namespace);
         bed.apply(&rights).await?;
@@ -106,7 +124,6 @@ impl<'a> Stage<'a> {
             program: program(bed, &namespace, &api_server).await?,
             process: Mutex::default(),
         };
-        operator.start().await?;
         let load = TrafficOptions::new(&namespace, DEPLOYMENT, REQUESTS_PER_SECOND);
         Ok(Self {
             bed,
@@ -128,7 +145,7 @@ impl<'a> Stage<'a> {
                 "targetRefs": [{"name": DEPLOYMENT}],
                 "metricSource": self.namespace,
                 "mode": mode,
-                "probation": "5s",
+                "probation": LONG,
                 "rollback": {"deadline": "2m", "recovery": {"for": "4s"}},
                 "triggers": [
                     {"name": "server-errors", "errorRate": {
@@ -169,14 +186,44 @@ impl<'a> Stage<'a> {
         })
     }
 
-    /// Applies the policy in a mode, the Service and a first good release, and waits until that is
-    /// known good.
+    /// Applies the policy in a mode, the Service and a first good release, and makes that known good.
     pub(crate) async fn settle(&self, mode: &str, image: &str) -> anyhow::Result<()> {
+        self.settle_with(mode, &self.deployment(image)).await
+    }
+
+    /// Does the same with a first release of the test's own.
+    pub(crate) async fn settle_with(&self, mode: &str, deployment: &Value) -> anyhow::Result<()> {
         self.bed.apply(&self.policy(mode).to_string()).await?;
         self.bed.apply(&self.service()).await?;
-        let deployment = self.deployment(image).to_string();
-        self.bed.apply(&deployment).await?;
-        self.until_verdict(image, "Good").await
+        self.bed.apply(&deployment.to_string()).await?;
+        let image = &deployment["spec"]["template"]["spec"]["containers"][0]["image"];
+        self.prove(&word(image)).await
+    }
+
+    /// Waits until every trigger has passed for a release, and ends its probation.
+    ///
+    /// How long it takes Prometheus to find new pods depends on the load of the machine, so a
+    /// probation by the clock would be too short or waste time.
+    pub(crate) async fn prove(&self, image: &str) -> anyhow::Result<()> {
+        let what = format!("every trigger has passed for {image}");
+        self.until(&what, async || {
+            let revisions = self.list(Kind::Revisions).await?;
+            let mut own = revisions
+                .iter()
+                .filter(|revision| image_of(revision) == image);
+            Ok(own.any(|revision| {
+                let annotations = &revision["metadata"]["annotations"];
+                annotations["astern.dev/passed"] == "server-errors,stuck"
+            }))
+        })
+        .await?;
+        let probation = async |time| {
+            let change = json!({"spec": {"probation": time}});
+            self.merge(Kind::Policies, POLICY, change).await
+        };
+        probation("1s").await?;
+        self.until_verdict(image, "Good").await?;
+        probation(LONG).await
     }
 
     /// Returns the Service of the Deployment.
@@ -196,12 +243,31 @@ impl<'a> Stage<'a> {
     pub(crate) async fn deploy(&self, image: &str) -> anyhow::Result<()> {
         let container = json!({"name": "app", "image": image});
         let change = json!({"spec": {"template": {"spec": {"containers": [container]}}}});
-        deploy_with(&self.bed.client(), &self.namespace, change).await
+        let object = (Kind::Deployments, DEPLOYMENT);
+        self.patch(object, "kubectl-set", &Patch::Strategic(change))
+            .await
     }
 
-    /// Merges a change into an object.
+    /// Merges a change into an object, as people do with kubectl.
     pub(crate) async fn merge(&self, kind: Kind, name: &str, change: Value) -> anyhow::Result<()> {
-        merge(&self.bed.client(), (kind, &self.namespace, name), change).await
+        self.patch((kind, name), "kubectl-edit", &Patch::Merge(change))
+            .await
+    }
+
+    async fn patch(
+        &self,
+        (kind, name): (Kind, &str),
+        manager: &str,
+        patch: &Patch<Value>,
+    ) -> anyhow::Result<()> {
+        let parameters = PatchParams {
+            field_manager: Some(manager.to_owned()),
+            ..PatchParams::default()
+        };
+        let request = Request::new(kind.path(&self.namespace));
+        let request = request.patch(name, &parameters, patch)?;
+        self.bed.client().request::<Value>(request).await?;
+        Ok(())
     }
 
     /// Reads an object as it is now.
@@ -234,9 +300,8 @@ impl<'a> Stage<'a> {
     pub(crate) async fn verdicts(&self) -> anyhow::Result<Vec<(String, String)>> {
         let mut verdicts = Vec::new();
         for revision in self.list(Kind::Revisions).await? {
-            let image = &revision["data"]["template"]["spec"]["containers"][0]["image"];
             let verdict = &revision["metadata"]["labels"]["astern.dev/verdict"];
-            verdicts.push((word(image), word(verdict)));
+            verdicts.push((image_of(&revision), word(verdict)));
         }
         verdicts.sort();
         Ok(verdicts)
@@ -300,7 +365,7 @@ impl<'a> Stage<'a> {
         requests.iter().filter(renews).count()
     }
 
-    /// Returns the operator's writes to the Deployment that were answered, in order, by status.
+    /// Returns the answers to the operator's writes to the Deployment, in order.
     pub(crate) fn writes_to_deployment(&self) -> Vec<u16> {
         let requests = self.api_server.requests();
         let own = requests
@@ -308,11 +373,57 @@ impl<'a> Stage<'a> {
             .filter(|seen| seen.is_write() && seen.path.contains("/deployments/"));
         own.filter_map(|seen| seen.status).collect()
     }
+
+    /// Returns how many of them the API server took. Others met a newer object, and changed nothing.
+    pub(crate) fn changes_of_deployment(&self) -> usize {
+        let answers = self.writes_to_deployment();
+        answers.iter().filter(|status| **status == 200).count()
+    }
+
+    /// Holds the operator's next write to the Deployment on its way to the API server.
+    pub(crate) fn hold_write(&self) -> Held {
+        let (sender, arrived) = watch::channel(false);
+        let release = CancellationToken::new();
+        let matcher = Matcher::any().method("PATCH").path("/deployments/");
+        let matcher = matcher.when(move |_, _| {
+            sender.send_replace(true);
+            true
+        });
+        let hold = Fault::Hold(release.clone());
+        self.api_server.add(Rule::first(1, matcher, hold));
+        Held { arrived, release }
+    }
+}
+
+/// A write that is on its way.
+pub(crate) struct Held {
+    arrived: watch::Receiver<bool>,
+    release: CancellationToken,
+}
+
+impl Held {
+    /// Waits until the write has left the operator.
+    pub(crate) async fn arrived(&mut self) -> anyhow::Result<()> {
+        let waiting = self.arrived.wait_for(|arrived| *arrived);
+        let waited = timeout(STORY, waiting).await;
+        waited.context("the operator wrote nothing")??;
+        Ok(())
+    }
+
+    /// Lets the write go on.
+    pub(crate) fn release(self) {
+        self.release.cancel();
+    }
 }
 
 /// Returns the state of a Rollback; empty where it has none yet.
 pub(crate) fn state(rollback: &Value) -> String {
     word(&condition(rollback, "Complete")["reason"])
+}
+
+/// Returns the image of a recorded revision.
+fn image_of(revision: &Value) -> String {
+    word(&revision["data"]["template"]["spec"]["containers"][0]["image"])
 }
 
 /// Returns a condition of an object; null where it has none.
@@ -328,38 +439,6 @@ pub(crate) fn condition<'a>(object: &'a Value, kind: &str) -> &'a Value {
 /// Returns a string, or nothing for what is none.
 pub(crate) fn word(value: &Value) -> String {
     value.as_str().unwrap_or_default().to_owned()
-}
-
-/// Changes the Deployment as a person does who has kubectl.
-pub(crate) async fn deploy_with(
-    client: &Client,
-    namespace: &str,
-    change: Value,
-) -> anyhow::Result<()> {
-    let parameters = PatchParams {
-        field_manager: Some("kubectl-set".to_owned()),
-        ..PatchParams::default()
-    };
-    let request = Request::new(Kind::Deployments.path(namespace));
-    let request = request.patch(DEPLOYMENT, &parameters, &Patch::Strategic(change))?;
-    client.request::<Value>(request).await?;
-    Ok(())
-}
-
-/// Merges a change into an object.
-pub(crate) async fn merge(
-    client: &Client,
-    (kind, namespace, name): (Kind, &str, &str),
-    change: Value,
-) -> anyhow::Result<()> {
-    let parameters = PatchParams {
-        field_manager: Some("kubectl-edit".to_owned()),
-        ..PatchParams::default()
-    };
-    let request = Request::new(kind.path(namespace));
-    let request = request.patch(name, &parameters, &Patch::Merge(change))?;
-    client.request::<Value>(request).await?;
-    Ok(())
 }
 
 /// Stands for the namespace, and the release, in what the chart renders.

@@ -75,6 +75,8 @@ pub(crate) async fn own_with_nodes(label: &str) -> anyhow::Result<(Bed, Nodes)> 
         label: label.to_owned(),
         prometheus: true,
         scrape_interval: SCRAPE_INTERVAL,
+        // The logs of the operators, for whoever wonders why a test failed.
+        keep_directory: std::env::var_os("KEEP").is_some(),
         ..Options::default()
     })
     .await?;

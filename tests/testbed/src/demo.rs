@@ -24,6 +24,7 @@ use self::{
     console::{Console, Mood, Speaker},
     story::Story,
     summary::Summary,
+    workload::Workload,
 };
 use crate::{
     bed::{Bed, Options},
@@ -68,6 +69,8 @@ pub async fn run(
     let operator = operator(options)?;
     let began = Instant::now();
     tokio::pin!(asked_to_end);
+    // What an earlier run wrote must not pass for this one's.
+    fs::remove_file(summary_file()).ok();
     console.say(
         Speaker::Bed,
         Mood::Quiet,
@@ -111,7 +114,7 @@ pub async fn run(
         story.explain();
     }
     if options.keep && ending.is_ok() {
-        console.text(Mood::Plain, &look_around(&bed));
+        console.text(Mood::Plain, &look_around(&bed, &scenario));
         asked_to_end.await;
     }
     resized.abort();
@@ -168,7 +171,7 @@ fn report(console: &Console, summary: &Summary) -> anyhow::Result<Ending> {
             summary.requests, summary.failed_requests, summary.seconds
         ),
     );
-    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/demo/summary.json");
+    let file = summary_file();
     let text = serde_json::to_string_pretty(summary)?;
     file.parent()
         .map_or(Ok(()), fs::create_dir_all)
@@ -185,7 +188,14 @@ fn report(console: &Console, summary: &Summary) -> anyhow::Result<Ending> {
     Ok(Ending::Broken)
 }
 
-fn look_around(bed: &Bed) -> String {
+fn summary_file() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/demo/summary.json")
+}
+
+fn look_around(bed: &Bed, scenario: &Scenario) -> String {
+    let (namespace, deployment) = Workload::of(scenario)
+        .map(|workload| (workload.namespace, workload.name))
+        .unwrap_or_default();
     let kubectl = bed.tools().path(Tool::Kubectl).display();
     let prometheus = bed.prometheus().map_or("", |prometheus| prometheus.url());
     format!(
@@ -193,9 +203,9 @@ fn look_around(bed: &Bed) -> String {
          export KUBECONFIG={}\n  \
          alias kubectl={kubectl}\n  \
          kubectl get rollbackpolicies,rollbacks -A      # or, shorter: get rbp,rbk\n  \
-         kubectl -n shop describe rollbacks\n  \
-         kubectl -n shop describe deployment checkout\n  \
-         kubectl -n shop get controllerrevisions -L astern.dev/verdict,astern.dev/proof\n\n\
+         kubectl -n {namespace} describe rollbacks\n  \
+         kubectl -n {namespace} describe deployment {deployment}\n  \
+         kubectl -n {namespace} get controllerrevisions -L astern.dev/verdict,astern.dev/proof\n\n\
          Prometheus answers at {prometheus}, logs are in {}.\n\
          Ctrl-C ends everything and leaves nothing behind.",
         bed.kubeconfig().display(),

@@ -103,10 +103,9 @@ impl<'a> Story<'a> {
         self.console.title("the end of the operator's log");
         let lines: Vec<&str> = log.lines().collect();
         let tail = lines.len().saturating_sub(LOG_TAIL);
-        self.console.text(
-            Mood::Plain,
-            &lines.get(tail..).unwrap_or_default().join("\n"),
-        );
+        for line in lines.get(tail..).unwrap_or_default() {
+            self.console.text(Mood::Quiet, &readable(line));
+        }
     }
 
     fn introduce(&self) {
@@ -116,6 +115,9 @@ impl<'a> Story<'a> {
             images.len()
         );
         self.console.say(Speaker::Bed, Mood::Quiet, &line);
+        for policy in self.scenario.objects.iter().filter_map(policy_words) {
+            self.console.say(Speaker::Bed, Mood::Quiet, &policy);
+        }
         if let Some(load) = self.scenario.traffic.first() {
             let line = format!(
                 "send {} requests a second to service {}, each once, on a connection of its own",
@@ -132,8 +134,11 @@ impl<'a> Story<'a> {
         if let Some(deploy) = &step.deploy {
             self.deployed.push((tag(&deploy.image).to_owned(), now()));
             let line = format!(
-                "kubectl -n {} set image deployment/{} {}",
-                deploy.namespace, deploy.deployment, deploy.image
+                "kubectl -n {} set image deployment/{} {}={}",
+                deploy.namespace,
+                deploy.deployment,
+                deploy.container.as_deref().unwrap_or("*"),
+                deploy.image
             );
             self.console.say(Speaker::Deploy, Mood::Plain, &line);
         }
@@ -266,6 +271,28 @@ impl<'a> Story<'a> {
         let path = nodes.log_of(OPERATOR_NAMESPACE, &self.operator_pod()?, "astern");
         fs::read_to_string(path).ok()
     }
+}
+
+/// Says in a line what a policy wants.
+fn policy_words(object: &Value) -> Option<String> {
+    if object["kind"] != "RollbackPolicy" {
+        return None;
+    }
+    let spec = &object["spec"];
+    let triggers = spec["triggers"].as_array().into_iter().flatten();
+    let triggers: Vec<String> = triggers
+        .filter_map(|trigger| {
+            let name = trigger["name"].as_str()?;
+            let cap = trigger["mode"].as_str();
+            Some(cap.map_or_else(|| name.to_owned(), |cap| format!("{name} ({cap})")))
+        })
+        .collect();
+    Some(format!(
+        "has the RollbackPolicy {}: mode {}, triggers {}",
+        object["metadata"]["name"].as_str()?,
+        spec["mode"].as_str().unwrap_or("Observe"),
+        triggers.join(", ")
+    ))
 }
 
 /// Turns a line of the operator's JSON log into one for people.
