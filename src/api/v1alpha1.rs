@@ -28,7 +28,7 @@ use kube::KubeSchema;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
-pub use metric_source::{MetricSource, MetricSourceSpec, MetricSourceStatus};
+pub use metric_source::{MetricSource, MetricSourceSpec};
 pub use rollback::{Rollback, RollbackSpec, RollbackStatus};
 pub use rollback_policy::{RollbackPolicy, RollbackPolicySpec, RollbackPolicyStatus};
 

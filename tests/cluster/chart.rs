@@ -175,7 +175,6 @@ fn the_operator_may_do_its_work_and_nothing_else() {
             "patch rollbacks.astern.dev --subresource=status -n shop",
             "create controllerrevisions.apps -n shop",
             "create events.events.k8s.io -n shop",
-            "update metricsources.astern.dev --subresource=status",
             "create leases.coordination.k8s.io -n astern-system",
             "update leases.coordination.k8s.io/astern -n astern-system",
             "get validatingadmissionpolicybindings/astern-approvals",

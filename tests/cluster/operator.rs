@@ -21,7 +21,6 @@ use tokio::{
     sync::{Mutex, OnceCell, watch},
     time::timeout,
 };
-use tokio_util::sync::CancellationToken;
 
 use crate::support::{eventually, namespace, repository, within};
 
@@ -383,14 +382,14 @@ impl<'a> Stage<'a> {
     /// Holds the operator's next write to the Deployment on its way to the API server.
     pub(crate) fn hold_write(&self) -> Held {
         let (sender, arrived) = watch::channel(false);
-        let release = CancellationToken::new();
+        let (release, go) = watch::channel(false);
         let matcher = Matcher::any().method("PATCH").path("/deployments/");
         let matcher = matcher.when(move |_, _| {
             sender.send_replace(true);
             true
         });
-        let hold = Fault::Hold(release.clone());
-        self.api_server.add(Rule::first(1, matcher, hold));
+        self.api_server
+            .add(Rule::first(1, matcher, Fault::Hold(go)));
         Held { arrived, release }
     }
 }
@@ -398,7 +397,7 @@ impl<'a> Stage<'a> {
 /// A write that is on its way.
 pub(crate) struct Held {
     arrived: watch::Receiver<bool>,
-    release: CancellationToken,
+    release: watch::Sender<bool>,
 }
 
 impl Held {
@@ -412,7 +411,7 @@ impl Held {
 
     /// Lets the write go on.
     pub(crate) fn release(self) {
-        self.release.cancel();
+        self.release.send_replace(true);
     }
 }
 

@@ -61,17 +61,17 @@ listed ones. docs/security.md says what a stolen token could do with them.
 - apiGroups: [apps]
   resources: [controllerrevisions]
   verbs: [get, list, watch, create, patch, delete]
-# Tells the story in `kubectl describe`; a repeated event is counted up by a patch.
+# Tells the story in `kubectl describe`.
 - apiGroups: [events.k8s.io]
   resources: [events]
-  verbs: [create, patch]
+  verbs: [create]
 # Reads what people want, and says in the status what became of it. The spec is theirs.
 - apiGroups: [astern.dev]
   resources: [rollbackpolicies]
   verbs: [get, list, watch]
 - apiGroups: [astern.dev]
   resources: [rollbackpolicies/status]
-  verbs: [patch, update]
+  verbs: [patch]
 # Keeps one record per incident. It is created before anything else is written; the patch is for
 # its labels.
 - apiGroups: [astern.dev]
@@ -79,5 +79,5 @@ listed ones. docs/security.md says what a stolen token could do with them.
   verbs: [get, list, watch, create, patch]
 - apiGroups: [astern.dev]
   resources: [rollbacks/status]
-  verbs: [patch, update]
+  verbs: [patch]
 {{- end -}}

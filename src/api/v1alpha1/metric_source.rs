@@ -5,7 +5,7 @@ use kube::core::Rule;
 use kube::{CustomResource, KubeSchema};
 use serde::{Deserialize, Serialize};
 
-use super::{Condition, Duration, bounds};
+use super::{Duration, bounds};
 
 /// A server that speaks the HTTP API of Prometheus.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, CustomResource, KubeSchema)]
@@ -17,15 +17,9 @@ use super::{Condition, Duration, bounds};
     plural = "metricsources",
     shortname = "msrc",
     category = "astern",
-    status = "MetricSourceStatus",
     derive = "PartialEq",
     doc = "A server that speaks the HTTP API of Prometheus. Policies refer to it by name.",
     printcolumn(name = "URL", type_ = "string", json_path = ".spec.url"),
-    printcolumn(
-        name = "Ready",
-        type_ = "string",
-        json_path = ".status.conditions[?(@.type==\"Ready\")].status"
-    ),
     printcolumn(
         name = "Age",
         type_ = "date",
@@ -42,21 +36,6 @@ pub struct MetricSourceSpec {
     #[serde(default = "default_timeout")]
     #[x_kube(validation = bounds::QUERY_TIMEOUT.rule())]
     pub timeout: Duration,
-}
-
-/// What Astern found.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct MetricSourceStatus {
-    /// The generation of the spec that this status is about.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(range(min = 0))]
-    pub observed_generation: Option<i64>,
-    /// Ready: the spec is understood, and the server answers.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 16))]
-    #[x_kube(merge_strategy = ListMerge::Map(vec!["type".to_owned()]))]
-    pub conditions: Vec<Condition>,
 }
 
 fn default_timeout() -> Duration {

@@ -194,8 +194,8 @@ fn behaviour() -> impl Strategy<Value = Behaviour> {
     let errors = prop_oneof![Just(0.02), Just(0.1), Just(0.5), Just(1.0)];
     let failing =
         (errors, prop_oneof![Just(0.5), Just(20.0)]).prop_map(|(errors, requests)| Behaviour {
-            errors,
             requests,
+            errors,
             ..Behaviour::default()
         });
     let otherwise = (

@@ -152,8 +152,8 @@ impl Exchange {
                 sleep(time).await;
                 self.streamed().await
             }
-            Fault::Hold(until) => {
-                until.cancelled().await;
+            Fault::Hold(mut until) => {
+                until.wait_for(|go| *go).await.ok();
                 self.streamed().await
             }
             Fault::LoseResponse => {

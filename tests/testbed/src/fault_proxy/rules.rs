@@ -9,7 +9,7 @@ use std::{
 
 use hyper::body::Bytes;
 use serde_json::json;
-use tokio_util::sync::CancellationToken;
+use tokio::sync::watch;
 
 use super::Seen;
 
@@ -18,8 +18,8 @@ use super::Seen;
 pub enum Fault {
     /// Passes it on later.
     Delay(Duration),
-    /// Passes it on when the token is cancelled, so that something can happen meanwhile.
-    Hold(CancellationToken),
+    /// Passes it on when this is true, or its sender gone, so that something can happen meanwhile.
+    Hold(watch::Receiver<bool>),
     /// Closes the connection without an answer. The server never sees the request.
     Cut,
     /// Passes it on, and closes the connection instead of giving the answer.
