@@ -81,7 +81,7 @@ fn reference(kind: Kind, scene: &Scene<'_>, name: &str) -> Value {
 
 async fn send(hands: &Hands, scene: &Scene<'_>, note: &Note, about: (&Value, Option<&Value>)) {
     let (regarding, related) = about;
-    let name = event_name(scene, note, regarding);
+    let name = event_name(scene.workload, note, about);
     if !first_time(hands, &name) {
         return;
     }
@@ -109,16 +109,23 @@ async fn send(hands: &Hands, scene: &Scene<'_>, note: &Note, about: (&Value, Opt
     }
 }
 
-/// The same words about the same object are the same Event.
-fn event_name(scene: &Scene<'_>, note: &Note, regarding: &Value) -> String {
+/// The same words about the same incident are the same Event, or about the same revision where there
+/// is no incident: the next one that goes the same way has Events of its own.
+fn event_name(workload: &Workload, note: &Note, about: (&Value, Option<&Value>)) -> String {
     const STEM_MAX: usize = 200;
+    let (regarding, related) = about;
+    let kind = &regarding["kind"];
+    // Not the whole references: the UID of a Rollback is not known yet when it is first told of.
+    let incident = related.map(|related| [&regarding["name"], &related["name"]]);
+    let subject =
+        incident.map_or_else(|| workload.template.0.clone(), |names| format!("{names:?}"));
     let text = format!(
-        "{}{regarding}{}{}",
-        scene.workload.uid, note.reason, note.note
+        "{}{kind}{subject}{}{}",
+        workload.uid, note.reason, note.note
     );
     let digest = template::digest(&text);
     let hex = digest.get(..16).unwrap_or_default();
-    let stem: String = scene.workload.name.chars().take(STEM_MAX).collect();
+    let stem: String = workload.name.chars().take(STEM_MAX).collect();
     format!("{stem}.{hex}")
 }
 
@@ -142,7 +149,61 @@ fn cut(note: &str) -> &str {
 
 #[cfg(test)]
 mod tests {
-    use super::cut;
+    use std::collections::HashSet;
+
+    use jiff::SignedDuration;
+    use serde_json::json;
+
+    use super::{cut, event_name};
+    use crate::api::render::Note;
+    use crate::decide::{Revision, Workload};
+
+    fn workload(template: &str) -> Workload {
+        Workload {
+            uid: "5eed0007".to_owned(),
+            name: "checkout".to_owned(),
+            template: Revision(template.to_owned()),
+            current: None,
+            replicas: 4,
+            rolled_out: false,
+            rolling_update: true,
+            paused: false,
+            paused_by: None,
+            rolled_back_by: None,
+            ownership_disturbed: false,
+            progress_deadline_exceeded: false,
+            progress_deadline: SignedDuration::ZERO,
+            deleting: false,
+        }
+    }
+
+    fn name(template: &str, kinds: [&str; 2], rollback: Option<&str>) -> String {
+        let note = Note {
+            warning: true,
+            reason: "Verifying".to_owned(),
+            action: "RollBack",
+            note: "3efda223 is back; verifying that it works".to_owned(),
+        };
+        let regarding = json!({"kind": kinds[0], "name": "checkout"});
+        let related = rollback.map(|name| json!({"kind": kinds[1], "name": name}));
+        event_name(&workload(template), &note, (&regarding, related.as_ref()))
+    }
+
+    #[test]
+    fn each_incident_has_events_of_its_own_however_alike_they_are() {
+        let told = [
+            name("good", ["Deployment", "Rollback"], Some("checkout-1")),
+            name("good", ["Deployment", "Rollback"], Some("checkout-2")),
+            name("good", ["Rollback", "Deployment"], Some("checkout-1")),
+            name("good", ["Deployment", "Rollback"], None),
+            name("bad", ["Deployment", "Rollback"], None),
+        ];
+        let different: HashSet<&String> = told.iter().collect();
+        assert_eq!(different.len(), told.len(), "{told:?}");
+        // The template goes back within an incident, and what was told of it stays told.
+        let later = name("bad", ["Deployment", "Rollback"], Some("checkout-1"));
+        assert_eq!(later, told[0]);
+    }
 
     #[test]
     fn notes_are_cut_between_characters() {

@@ -81,6 +81,9 @@ pub struct Workload {
     pub paused: bool,
     /// The Rollback whose mark says that Astern paused it.
     pub paused_by: Option<String>,
+    /// The Rollback whose mark says that Astern restored its template. It counts only for that one:
+    /// the mark stays when others deploy, and an undo brings old ones back.
+    pub rolled_back_by: Option<String>,
     /// Astern's field manager owns fields of the template: the next deploy would meet a conflict.
     pub ownership_disturbed: bool,
     pub progress_deadline_exceeded: bool,

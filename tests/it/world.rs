@@ -137,6 +137,7 @@ impl World {
                 rolling_update: true,
                 paused: false,
                 paused_by: None,
+                rolled_back_by: None,
                 ownership_disturbed: false,
                 progress_deadline_exceeded: false,
                 progress_deadline: SignedDuration::from_secs(60),
@@ -383,6 +384,7 @@ impl World {
                 self.written
                     .extend(incident.map(|incident| (incident.clone(), to.clone())));
                 self.workload.template = to.clone();
+                self.workload.rolled_back_by = incident.map(|i| i.name(&self.workload));
                 self.workload.ownership_disturbed = true;
                 if self.workload.paused_by.take().is_some() {
                     self.workload.paused = false;

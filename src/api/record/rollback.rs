@@ -46,6 +46,7 @@ impl RollbackRecord {
             rolling_update: false,
             paused: false,
             paused_by: None,
+            rolled_back_by: None,
             ownership_disturbed: false,
             progress_deadline_exceeded: false,
             progress_deadline: SignedDuration::ZERO,

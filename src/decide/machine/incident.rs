@@ -279,11 +279,16 @@ impl Recovery {
     }
 }
 
-/// Whether the bad revision became current anew since the incident was opened: its revision number
-/// moved. Another template was there in between, perhaps the one that we had written.
+/// Whether the bad revision became current anew since the incident was opened. Either our own mark
+/// says that we had restored another template, or its revision number moved; a robot may be faster
+/// than the controller that numbers revisions, and may strip the mark.
 fn came_back(case: &Case<'_>, incident: &Incident) -> bool {
+    let workload = &case.observed.workload;
+    if workload.rolled_back_by.as_deref() == Some(incident.name(workload).as_str()) {
+        return true;
+    }
     let then = case.observed.memory.revisions.get(&incident.from);
-    let now = case.observed.workload.current.as_ref();
+    let now = workload.current.as_ref();
     now.zip(then)
         .is_some_and(|(now, then)| now.number != then.number)
 }
@@ -340,12 +345,15 @@ fn close(case: &Case<'_>, incident: &Incident, state: State, outcome: String) ->
     };
     incident.timings.ended = Some(case.now);
     let mut memory = with_incident(case, &incident);
+    let passing_since = case.observed.passing_since;
     if state == State::NotRecovered {
         // The release was not the cause, so nothing speaks against deploying it again.
         mark(&mut memory, &incident.from, Verdict::Unproven);
     }
-    case.remember(memory, Reason::Incident(state), Some(SignedDuration::ZERO))
-        .announcing(Announcement::Incident(state))
+    let mut decision = case.remember(memory, Reason::Incident(state), Some(SignedDuration::ZERO));
+    // Should the record not be written, the next look closes it again, and does not start over.
+    decision.passing_since = passing_since;
+    decision.announcing(Announcement::Incident(state))
 }
 
 fn with_incident(case: &Case<'_>, incident: &Incident) -> crate::decide::Memory {

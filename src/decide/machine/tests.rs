@@ -113,6 +113,7 @@ fn breached() -> Observed {
             rolling_update: true,
             paused: false,
             paused_by: None,
+            rolled_back_by: None,
             ownership_disturbed: false,
             progress_deadline_exceeded: false,
             progress_deadline: seconds(600),
@@ -909,6 +910,12 @@ fn recovery_needs_the_triggers_to_pass_for_the_time_asked() {
     assert_eq!(decision.look_again, Some(FALLBACK_OF_TESTS));
     observed.passing_since = Some(at(-10));
     check_closes(&observed, 110, State::Recovered);
+    let closing = decided(&observed, &policy(), 110);
+    assert_eq!(
+        closing.passing_since,
+        Some(at(-10)),
+        "a lost write costs nothing"
+    );
     observed.passing_since = Some(at(-9));
     let decision = decided(&observed, &policy(), 110);
     assert_eq!(decision.reason, Reason::Incident(State::Verifying));
@@ -998,6 +1005,16 @@ fn a_bad_revision_that_came_back_is_not_written_over_again() {
     observed.workload.current = None;
     let decision = decided(&observed, &policy(), 110);
     assert_eq!(writes(&decision), Vec::<&Effect>::new());
+
+    // A robot that is faster than the controller: the number has not moved.
+    let mut marked = during(State::RollingBack);
+    let name = incident(State::RollingBack).name(&marked.workload);
+    marked.workload.rolled_back_by = Some(name);
+    let decision = decided(&marked, &policy(), 110);
+    assert_eq!(decision.reason, Reason::Incident(State::Superseded));
+    marked.workload.rolled_back_by = Some("checkout-of-another-day".to_owned());
+    let decision = decided(&marked, &policy(), 110);
+    assert_eq!(writes(&decision).len(), 1);
 
     let mut waiting = awaiting();
     waiting.entries.push(entry(EntryKind::Approve, "alice"));

@@ -32,6 +32,8 @@ use crate::{
     tools::Tool,
 };
 
+const ENDS: &str = "\nends everything";
+
 /// What the demo was asked for.
 #[derive(Clone, Debug, Default)]
 pub struct DemoOptions {
@@ -87,7 +89,10 @@ pub async fn run(
     });
     let bed = tokio::select! {
         bed = start => bed?,
-        () = &mut asked_to_end => return Ok(Ending::Interrupted),
+        () = &mut asked_to_end => {
+            console.text(Mood::Quiet, ENDS);
+            return Ok(Ending::Interrupted);
+        }
     };
     let url = bed
         .prometheus()
@@ -101,14 +106,16 @@ pub async fn run(
     let outcome = tokio::select! {
         outcome = story.tell() => outcome,
         () = &mut asked_to_end => {
-            console.live("");
-            console.text(Mood::Quiet, "\nends everything");
+            story.fall_silent().await;
+            console.text(Mood::Quiet, ENDS);
             story.end().await;
             bed.stop().await?;
             return Ok(Ending::Interrupted);
         }
     };
-    console.live("");
+    if !options.keep || outcome.is_err() {
+        story.fall_silent().await;
+    }
     let ending = outcome.and_then(|summary| report(&console, &summary));
     if ending.is_err() {
         story.explain();
@@ -116,6 +123,8 @@ pub async fn run(
     if options.keep && ending.is_ok() {
         console.text(Mood::Plain, &look_around(&bed, &scenario));
         asked_to_end.await;
+        story.fall_silent().await;
+        console.text(Mood::Quiet, ENDS);
     }
     resized.abort();
     story.end().await;

@@ -42,6 +42,7 @@ fn workload() -> Workload {
         rolling_update: true,
         paused: false,
         paused_by: None,
+        rolled_back_by: None,
         ownership_disturbed: false,
         progress_deadline_exceeded: false,
         progress_deadline: SignedDuration::from_secs(600),

@@ -21,6 +21,7 @@ fn workload() -> Workload {
         rolling_update: true,
         paused: false,
         paused_by: None,
+        rolled_back_by: None,
         ownership_disturbed: false,
         progress_deadline_exceeded: false,
         progress_deadline: SignedDuration::from_secs(600),
@@ -40,7 +41,7 @@ fn incident(state: State) -> Incident {
         evidence: "30% of 400 requests failed".to_owned(),
         outcome: "rejected by bob".to_owned(),
         approval: ApprovalTerms {
-            required: 2,
+            required: 1,
             timeout: SignedDuration::from_mins(30),
             on_timeout: OnTimeout::Release,
         },

@@ -1,6 +1,12 @@
 //! What clients see, second by second.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use jiff::Timestamp;
 use tokio::time::{MissedTickBehavior, interval};
@@ -21,8 +27,8 @@ const QUIET_LINES_EVERY: u32 = 5;
 /// Seconds in the strip of the live line.
 const STRIP: u64 = 30;
 
-/// Shows what clients see until it is dropped.
-pub(super) async fn show(console: Console, traffic: Arc<Traffic>) {
+/// Shows what clients see until it is dropped; nothing but news once the story is `over`.
+pub(super) async fn show(console: Console, traffic: Arc<Traffic>, over: Arc<AtomicBool>) {
     let mut ticks = interval(LOOK);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
     let mut told_until = now();
@@ -36,7 +42,7 @@ pub(super) async fn show(console: Console, traffic: Arc<Traffic>) {
             at,
         );
         console.live(&format!("  {strip}  {}", words(&latest)));
-        if told_until + (SPAN - SLACK) > at {
+        if at + SLACK < told_until + SPAN {
             continue;
         }
         let seen = traffic.snapshot(told_until..at);
@@ -47,7 +53,9 @@ pub(super) async fn show(console: Console, traffic: Arc<Traffic>) {
         let mood = mood(&seen);
         quiet = if mood == Mood::Bad { 0 } else { quiet + 1 };
         // The first good line after bad ones is news.
-        if quiet <= 1 || !console.is_terminal() || quiet % QUIET_LINES_EVERY == 0 {
+        let news = quiet <= 1;
+        let due = !console.is_terminal() || quiet % QUIET_LINES_EVERY == 0;
+        if news || (due && !over.load(Ordering::Relaxed)) {
             console.say(Speaker::Clients, mood, &words(&seen));
         }
     }

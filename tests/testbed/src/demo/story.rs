@@ -1,6 +1,12 @@
 //! Carries the scenario out, step by step, while others watch.
 
-use std::{fs, sync::Arc};
+use std::{
+    fs,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
 
 use anyhow::Context as _;
 use jiff::Timestamp;
@@ -40,6 +46,7 @@ pub(super) struct Story<'a> {
     workload: Option<Workload>,
     director: Option<Director<'a>>,
     watchers: JoinSet<()>,
+    over: Arc<AtomicBool>,
     deployed: Vec<(String, Timestamp)>,
 }
 
@@ -58,6 +65,7 @@ impl<'a> Story<'a> {
             workload: Workload::of(scenario),
             director: None,
             watchers: JoinSet::new(),
+            over: Arc::default(),
             deployed: Vec::new(),
         }
     }
@@ -73,8 +81,9 @@ impl<'a> Story<'a> {
         let director = Director::start(self.bed, self.scenario).await?;
         self.introduce();
         if let Some((_, traffic)) = director.traffic().first() {
+            let (traffic, over) = (Arc::clone(traffic), Arc::clone(&self.over));
             self.watchers
-                .spawn(clients::show(self.console.clone(), Arc::clone(traffic)));
+                .spawn(clients::show(self.console.clone(), traffic, over));
         }
         if let Some(workload) = &self.workload {
             let client = self.bed.client();
@@ -84,12 +93,19 @@ impl<'a> Story<'a> {
         for step in &self.scenario.steps {
             self.carry_out(step).await?;
         }
+        self.over.store(true, Ordering::Relaxed);
         self.summarize().await
+    }
+
+    /// Shows nothing more.
+    pub(super) async fn fall_silent(&mut self) {
+        self.watchers.shutdown().await;
+        self.console.live("");
     }
 
     /// Ends traffic, nodes and the operator.
     pub(super) async fn end(&mut self) {
-        self.watchers.abort_all();
+        self.fall_silent().await;
         if let Some(director) = self.director.take() {
             director.stop().await;
         }
@@ -302,17 +318,16 @@ fn readable(line: &str) -> String {
     };
     let text = |name: &str| entry[name].as_str().unwrap_or_default().to_owned();
     let mut words = vec![text("timestamp"), text("level")];
-    let fields = entry["fields"].as_object();
-    words.extend(fields.into_iter().flatten().map(|(name, value)| {
-        let value = value
-            .as_str()
-            .map_or_else(|| value.to_string(), str::to_owned);
-        if name == "message" {
-            value
-        } else {
-            format!("{name}={value}")
-        }
-    }));
+    words.extend(entry["fields"]["message"].as_str().map(str::to_owned));
+    let fields = entry["fields"].as_object().into_iter().flatten();
+    words.extend(
+        fields
+            .filter(|(name, _)| *name != "message")
+            .map(|(name, value)| match value.as_str() {
+                Some(value) => format!("{name}={value}"),
+                None => format!("{name}={value}"),
+            }),
+    );
     words.join(" ")
 }
 

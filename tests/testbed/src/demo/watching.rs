@@ -51,7 +51,7 @@ pub(super) fn follow(
         move |object| readings.see(object),
     ));
     tasks.spawn(each(api("events.k8s.io", "v1", "Event"), move |object| {
-        events.see(object)
+        events.see(object);
     }));
 }
 
