@@ -88,7 +88,7 @@ impl fmt::Display for Measurement {
                 window,
             } => write!(
                 formatter,
-                "{:.0} of {:.0} {probe} probes failed in {window:#} (limit {threshold})",
+                "{:.0} of {:.0} {probe} probes of a pod failed in {window:#} (limit {threshold})",
                 counted.failed, counted.total
             ),
             Self::Restarts {
@@ -315,7 +315,15 @@ fn error_rate(pods: &[PodCounters], newest: Timestamp, rule: &ErrorRate) -> Read
 }
 
 fn probe_failures(pods: &[PodCounters], newest: Timestamp, rule: &ProbeFailures) -> Reading {
-    let counted = counted(pods, rule.window, newest);
+    // Of the worst pod: one failure each while many pods start is not a pod that fails.
+    let worst = pods
+        .iter()
+        .map(|pod| counted(std::slice::from_ref(pod), rule.window, newest))
+        .max_by(|left, right| {
+            let by_total = left.total.total_cmp(&right.total);
+            left.failed.total_cmp(&right.failed).then(by_total)
+        });
+    let counted = worst.unwrap_or_default();
     let measurement = Measurement::Probes {
         probe: rule.probe.name(),
         counted,

@@ -132,7 +132,7 @@ pub enum Preset {
 #[derive(Clone, Debug, PartialEq)]
 pub struct ProbeFailures {
     pub probe: Probe,
-    /// This many failed probes within the window, over all pods of the revision, breach.
+    /// This many failed probes of one pod within the window breach.
     pub threshold: u32,
     pub window: SignedDuration,
 }

@@ -9,7 +9,8 @@ use futures::future::try_join_all;
 use serde_json::{Value, json};
 
 use crate::{
-    operator::{Kind, POLICY, Stage, condition, word},
+    objects::{Kind, condition, word},
+    stage::{POLICY, Stage},
     support::{ERRING, GOOD, installed, run},
 };
 

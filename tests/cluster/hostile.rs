@@ -7,7 +7,8 @@ use astern_testbed::bed::Bed;
 use serde_json::{Value, json};
 
 use crate::{
-    operator::{DEPLOYMENT, Kind, Stage, condition, word},
+    objects::{Kind, condition, word},
+    stage::{DEPLOYMENT, Stage},
     support::{ERRING, GOOD, eventually, installed, own_with_nodes, repository, run},
 };
 

@@ -6,11 +6,12 @@ use futures::future::try_join_all;
 use serde_json::{Value, json};
 
 use crate::{
-    operator::{Kind, Stage, state},
+    objects::{Kind, state},
+    stage::Stage,
     support::{ERRING, GOOD, installed, run},
 };
 
-/// How many stories run side by side.
+/// How many stories run side by side. All, unless the story grows.
 const AT_ONCE: usize = 30;
 
 #[test]
@@ -43,7 +44,6 @@ fn dying_before_or_after_any_write_changes_nothing_in_the_outcome() {
         }
         // How often the status of the policy is written depends on the hour, so the last points may
         // not be reached. They are few, or the test would show nothing.
-        println!("{} points, not reached: {missed:?}", points.len());
         ensure!(missed.len() <= 3, "never reached: {missed:?}");
         Ok(())
     });

@@ -5,7 +5,8 @@ use serde_json::{Value, json};
 use tokio::try_join;
 
 use crate::{
-    operator::{DEPLOYMENT, Stage, word},
+    objects::word,
+    stage::{DEPLOYMENT, Stage},
     support::{ERRING, FIXED, GOOD, installed, run},
 };
 

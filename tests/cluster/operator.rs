@@ -1,73 +1,15 @@
-//! The operator as a process of its own, in a namespace of its own, with the rights that the chart
-//! gives it; and what a user of the namespace does and sees.
-//!
-//! It reaches the API server and Prometheus through a proxy each, so that a test can count, hold and
-//! spoil what it asks for.
+//! The operator as a process of its own, with the rights that the chart gives it.
 
-use std::{sync::Arc, time::Duration};
+use std::path::Path;
 
-use anyhow::{Context as _, ensure};
+use anyhow::ensure;
 use astern_testbed::{
     bed::{Bed, Process, Program},
-    fault_proxy::{Fault, FaultProxy, Matcher, Rule, Seen},
-    traffic::{Traffic, TrafficOptions},
+    fault_proxy::FaultProxy,
 };
-use kube::{
-    api::{GetParams, ListParams, Patch, PatchParams},
-    core::Request,
-};
-use serde_json::{Value, json};
-use tokio::{
-    sync::{Mutex, OnceCell, watch},
-    time::timeout,
-};
+use tokio::sync::{Mutex, OnceCell};
 
-use crate::support::{eventually, namespace, repository, within};
-
-pub(crate) const DEPLOYMENT: &str = "checkout";
-pub(crate) const POLICY: &str = "checkout-policy";
-
-/// Enough that every pod has something to say between two scrapes.
-const REQUESTS_PER_SECOND: f64 = 12.0;
-
-/// Outlasts a test: nothing becomes known good by the clock alone.
-const LONG: &str = "1h";
-
-/// From a deployment until its end is seen: rollout, probation or breach, rollback, recovery.
-const STORY: Duration = Duration::from_secs(150);
-
-/// Where objects of a kind live.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Kind {
-    Deployments,
-    Policies,
-    Revisions,
-    Rollbacks,
-}
-
-impl Kind {
-    fn path(self, namespace: &str) -> String {
-        let (api, plural) = match self {
-            Self::Deployments => ("apps/v1", "deployments"),
-            Self::Policies => ("astern.dev/v1alpha1", "rollbackpolicies"),
-            Self::Revisions => ("apps/v1", "controllerrevisions"),
-            Self::Rollbacks => ("astern.dev/v1alpha1", "rollbacks"),
-        };
-        format!("/apis/{api}/namespaces/{namespace}/{plural}")
-    }
-}
-
-/// A namespace with an operator that works in it, and traffic on the Service of its Deployment.
-pub(crate) struct Stage<'a> {
-    pub(crate) bed: &'a Bed,
-    pub(crate) namespace: String,
-    /// Between the operator and the API server.
-    pub(crate) api_server: FaultProxy,
-    /// Between the operator and Prometheus.
-    pub(crate) prometheus: FaultProxy,
-    pub(crate) operator: Arc<Operator>,
-    _traffic: Traffic,
-}
+use crate::support::repository;
 
 /// The operator of a stage, which can be killed and started again.
 pub(crate) struct Operator {
@@ -76,6 +18,26 @@ pub(crate) struct Operator {
 }
 
 impl Operator {
+    /// Gives an account in `namespace` its rights there, and prepares an operator that reaches the
+    /// API server through `proxy`. It does not run yet.
+    pub(crate) async fn prepare(
+        bed: &Bed,
+        namespace: &str,
+        proxy: &FaultProxy,
+    ) -> anyhow::Result<Self> {
+        let rights = rights(bed).await?.replace(PLACEHOLDER, namespace);
+        bed.apply(&rights).await?;
+        Ok(Self {
+            program: program(bed, namespace, proxy).await?,
+            process: Mutex::default(),
+        })
+    }
+
+    /// Returns the file with what it writes about itself.
+    pub(crate) fn log(&self) -> &Path {
+        &self.program.log
+    }
+
     /// Starts the operator. One that runs goes on.
     pub(crate) async fn start(&self) -> anyhow::Result<()> {
         let mut process = self.process.lock().await;
@@ -97,347 +59,6 @@ impl Operator {
         }
         Ok(())
     }
-}
-
-impl<'a> Stage<'a> {
-    /// Sets the stage and starts the operator. There is no policy and no Deployment yet.
-    pub(crate) async fn set(bed: &'a Bed, label: &str) -> anyhow::Result<Self> {
-        let stage = Self::prepare(bed, label).await?;
-        stage.operator.start().await?;
-        Ok(stage)
-    }
-
-    /// Sets the stage for an operator that the test starts.
-    pub(crate) async fn prepare(bed: &'a Bed, label: &str) -> anyhow::Result<Self> {
-        let namespace = namespace(bed, label).await?;
-        let rights = rights(bed).await?.replace(PLACEHOLDER, &namespace);
-        bed.apply(&rights).await?;
-        let prometheus = FaultProxy::before_prometheus(bed).await?;
-        let source = json!({
-            "apiVersion": "astern.dev/v1alpha1", "kind": "MetricSource",
-            "metadata": {"name": namespace}, "spec": {"url": prometheus.url()},
-        });
-        bed.apply(&source.to_string()).await?;
-        let api_server = FaultProxy::before_api_server(bed).await?;
-        let operator = Operator {
-            program: program(bed, &namespace, &api_server).await?,
-            process: Mutex::default(),
-        };
-        let load = TrafficOptions::new(&namespace, DEPLOYMENT, REQUESTS_PER_SECOND);
-        Ok(Self {
-            bed,
-            namespace,
-            api_server,
-            prometheus,
-            operator: Arc::new(operator),
-            _traffic: Traffic::start(bed.client(), load),
-        })
-    }
-
-    /// Returns the policy of the stories in a mode, for tests to change and apply.
-    pub(crate) fn policy(&self, mode: &str) -> Value {
-        json!({
-            "apiVersion": "astern.dev/v1alpha1",
-            "kind": "RollbackPolicy",
-            "metadata": {"namespace": self.namespace, "name": POLICY},
-            "spec": {
-                "targetRefs": [{"name": DEPLOYMENT}],
-                "metricSource": self.namespace,
-                "mode": mode,
-                "probation": LONG,
-                "rollback": {"deadline": "2m", "recovery": {"for": "4s"}},
-                "triggers": [
-                    {"name": "server-errors", "errorRate": {
-                        "threshold": "5%", "window": "20s", "for": "4s", "minimumRequests": 10}},
-                    {"name": "stuck", "rolloutStalled": {}},
-                ],
-            },
-        })
-    }
-
-    /// Returns the Deployment of the stories, for tests to change and apply.
-    pub(crate) fn deployment(&self, image: &str) -> Value {
-        let ready = json!({"httpGet": {"path": "/readyz", "port": "http"}, "periodSeconds": 1});
-        let alive = json!({
-            "httpGet": {"path": "/healthz", "port": "http"},
-            "periodSeconds": 1, "failureThreshold": 2,
-        });
-        json!({
-            "apiVersion": "apps/v1", "kind": "Deployment",
-            "metadata": {"namespace": self.namespace, "name": DEPLOYMENT},
-            "spec": {
-                "replicas": 2,
-                "selector": {"matchLabels": {"app": DEPLOYMENT}},
-                "template": {
-                    "metadata": {
-                        "labels": {"app": DEPLOYMENT},
-                        "annotations": {
-                            "prometheus.io/scrape": "true", "prometheus.io/port": "8080",
-                        },
-                    },
-                    "spec": {"terminationGracePeriodSeconds": 3, "containers": [{
-                        "name": "app", "image": image,
-                        "ports": [{"name": "http", "containerPort": 8080}],
-                        "readinessProbe": ready, "livenessProbe": alive,
-                    }]},
-                },
-            },
-        })
-    }
-
-    /// Applies the policy in a mode, the Service and a first good release, and makes that known good.
-    pub(crate) async fn settle(&self, mode: &str, image: &str) -> anyhow::Result<()> {
-        self.settle_with(mode, &self.deployment(image)).await
-    }
-
-    /// Does the same with a first release of the test's own.
-    pub(crate) async fn settle_with(&self, mode: &str, deployment: &Value) -> anyhow::Result<()> {
-        self.bed.apply(&self.policy(mode).to_string()).await?;
-        self.bed.apply(&self.service()).await?;
-        self.bed.apply(&deployment.to_string()).await?;
-        let image = &deployment["spec"]["template"]["spec"]["containers"][0]["image"];
-        self.prove(&word(image)).await
-    }
-
-    /// Waits until every trigger has passed for a release, and ends its probation.
-    ///
-    /// How long it takes Prometheus to find new pods depends on the load of the machine, so a
-    /// probation by the clock would be too short or waste time.
-    pub(crate) async fn prove(&self, image: &str) -> anyhow::Result<()> {
-        let what = format!("every trigger has passed for {image}");
-        self.until(&what, async || {
-            let revisions = self.list(Kind::Revisions).await?;
-            let mut own = revisions
-                .iter()
-                .filter(|revision| image_of(revision) == image);
-            Ok(own.any(|revision| {
-                let annotations = &revision["metadata"]["annotations"];
-                annotations["astern.dev/passed"] == "server-errors,stuck"
-            }))
-        })
-        .await?;
-        let probation = async |time| {
-            let change = json!({"spec": {"probation": time}});
-            self.merge(Kind::Policies, POLICY, change).await
-        };
-        probation("1s").await?;
-        self.until_verdict(image, "Good").await?;
-        probation(LONG).await
-    }
-
-    /// Returns the Service of the Deployment.
-    pub(crate) fn service(&self) -> String {
-        let service = json!({
-            "apiVersion": "v1", "kind": "Service",
-            "metadata": {"namespace": self.namespace, "name": DEPLOYMENT},
-            "spec": {
-                "selector": {"app": DEPLOYMENT},
-                "ports": [{"port": 80, "targetPort": "http"}],
-            },
-        });
-        service.to_string()
-    }
-
-    /// Deploys another image, the way `kubectl set image` does.
-    pub(crate) async fn deploy(&self, image: &str) -> anyhow::Result<()> {
-        let container = json!({"name": "app", "image": image});
-        let change = json!({"spec": {"template": {"spec": {"containers": [container]}}}});
-        let object = (Kind::Deployments, DEPLOYMENT);
-        self.patch(object, "kubectl-set", &Patch::Strategic(change))
-            .await
-    }
-
-    /// Merges a change into an object, as people do with kubectl.
-    pub(crate) async fn merge(&self, kind: Kind, name: &str, change: Value) -> anyhow::Result<()> {
-        self.patch((kind, name), "kubectl-edit", &Patch::Merge(change))
-            .await
-    }
-
-    async fn patch(
-        &self,
-        (kind, name): (Kind, &str),
-        manager: &str,
-        patch: &Patch<Value>,
-    ) -> anyhow::Result<()> {
-        let parameters = PatchParams {
-            field_manager: Some(manager.to_owned()),
-            ..PatchParams::default()
-        };
-        let request = Request::new(kind.path(&self.namespace));
-        let request = request.patch(name, &parameters, patch)?;
-        self.bed.client().request::<Value>(request).await?;
-        Ok(())
-    }
-
-    /// Reads an object as it is now.
-    pub(crate) async fn get(&self, kind: Kind, name: &str) -> anyhow::Result<Value> {
-        let request = Request::new(kind.path(&self.namespace));
-        let request = request.get(name, &GetParams::default())?;
-        Ok(self.bed.client().request(request).await?)
-    }
-
-    /// Reads the Deployment as it is now.
-    pub(crate) async fn live(&self) -> anyhow::Result<Value> {
-        self.get(Kind::Deployments, DEPLOYMENT).await
-    }
-
-    /// Reads all objects of a kind.
-    pub(crate) async fn list(&self, kind: Kind) -> anyhow::Result<Vec<Value>> {
-        let request = Request::new(kind.path(&self.namespace)).list(&ListParams::default())?;
-        let mut list: Value = self.bed.client().request(request).await?;
-        Ok(serde_json::from_value(list["items"].take())?)
-    }
-
-    /// Returns the image that the Deployment asks for.
-    pub(crate) async fn image(&self) -> anyhow::Result<String> {
-        let live = self.live().await?;
-        let image = live["spec"]["template"]["spec"]["containers"][0]["image"].as_str();
-        Ok(image.context("a Deployment without an image")?.to_owned())
-    }
-
-    /// Returns the image of each recorded revision with its verdict, in order.
-    pub(crate) async fn verdicts(&self) -> anyhow::Result<Vec<(String, String)>> {
-        let mut verdicts = Vec::new();
-        for revision in self.list(Kind::Revisions).await? {
-            let verdict = &revision["metadata"]["labels"]["astern.dev/verdict"];
-            verdicts.push((image_of(&revision), word(verdict)));
-        }
-        verdicts.sort();
-        Ok(verdicts)
-    }
-
-    /// Returns the state of each Rollback; empty where it has none yet.
-    pub(crate) async fn states(&self) -> anyhow::Result<Vec<String>> {
-        let rollbacks = self.list(Kind::Rollbacks).await?;
-        Ok(rollbacks.iter().map(state).collect())
-    }
-
-    /// Waits until a revision has a verdict.
-    pub(crate) async fn until_verdict(&self, image: &str, verdict: &str) -> anyhow::Result<()> {
-        let expected = (image.to_owned(), verdict.to_owned());
-        let what = format!("{image} is {verdict}");
-        self.until(&what, async || {
-            Ok(self.verdicts().await?.contains(&expected))
-        })
-        .await
-    }
-
-    /// Waits until these are the states of all Rollbacks.
-    pub(crate) async fn until_states(&self, expected: &[&str]) -> anyhow::Result<()> {
-        let what = format!("Rollbacks are {expected:?}");
-        self.until(&what, async || Ok(self.states().await? == expected))
-            .await
-    }
-
-    /// Waits for a step of a story; where it does not come, tells how things stand.
-    pub(crate) async fn until(
-        &self,
-        what: &str,
-        condition: impl AsyncFnMut() -> anyhow::Result<bool>,
-    ) -> anyhow::Result<()> {
-        let Err(error) = within(STORY, what, condition).await else {
-            return Ok(());
-        };
-        let policies = self.list(Kind::Policies).await?;
-        let status: Vec<_> = policies.iter().map(|policy| &policy["status"]).collect();
-        let standing = format!(
-            "{}: verdicts {:?}, rollbacks {:?}, policies {}; log {}",
-            self.namespace,
-            self.verdicts().await?,
-            self.states().await?,
-            json!(status),
-            self.operator.program.log.display(),
-        );
-        Err(error.context(standing))
-    }
-
-    /// Waits until the operator has renewed its Lease so often. It does every two seconds, so this is
-    /// how long it was there and did nothing else.
-    pub(crate) async fn heartbeats(&self, count: usize) -> anyhow::Result<()> {
-        let end = self.renewals() + count;
-        eventually("the lease is renewed", async || Ok(self.renewals() >= end)).await
-    }
-
-    fn renewals(&self) -> usize {
-        let requests = self.api_server.requests();
-        let renews = |seen: &&Seen| seen.method == "PUT" && seen.path.contains("/leases/");
-        requests.iter().filter(renews).count()
-    }
-
-    /// Returns the answers to the operator's writes to the Deployment, in order.
-    pub(crate) fn writes_to_deployment(&self) -> Vec<u16> {
-        let requests = self.api_server.requests();
-        let own = requests
-            .iter()
-            .filter(|seen| seen.is_write() && seen.path.contains("/deployments/"));
-        own.filter_map(|seen| seen.status).collect()
-    }
-
-    /// Returns how many of them the API server took. Others met a newer object, and changed nothing.
-    pub(crate) fn changes_of_deployment(&self) -> usize {
-        let answers = self.writes_to_deployment();
-        answers.iter().filter(|status| **status == 200).count()
-    }
-
-    /// Holds the operator's next write to the Deployment on its way to the API server.
-    pub(crate) fn hold_write(&self) -> Held {
-        let (sender, arrived) = watch::channel(false);
-        let (release, go) = watch::channel(false);
-        let matcher = Matcher::any().method("PATCH").path("/deployments/");
-        let matcher = matcher.when(move |_, _| {
-            sender.send_replace(true);
-            true
-        });
-        self.api_server
-            .add(Rule::first(1, matcher, Fault::Hold(go)));
-        Held { arrived, release }
-    }
-}
-
-/// A write that is on its way.
-pub(crate) struct Held {
-    arrived: watch::Receiver<bool>,
-    release: watch::Sender<bool>,
-}
-
-impl Held {
-    /// Waits until the write has left the operator.
-    pub(crate) async fn arrived(&mut self) -> anyhow::Result<()> {
-        let waiting = self.arrived.wait_for(|arrived| *arrived);
-        let waited = timeout(STORY, waiting).await;
-        waited.context("the operator wrote nothing")??;
-        Ok(())
-    }
-
-    /// Lets the write go on.
-    pub(crate) fn release(self) {
-        self.release.send_replace(true);
-    }
-}
-
-/// Returns the state of a Rollback; empty where it has none yet.
-pub(crate) fn state(rollback: &Value) -> String {
-    word(&condition(rollback, "Complete")["reason"])
-}
-
-/// Returns the image of a recorded revision.
-fn image_of(revision: &Value) -> String {
-    word(&revision["data"]["template"]["spec"]["containers"][0]["image"])
-}
-
-/// Returns a condition of an object; null where it has none.
-pub(crate) fn condition<'a>(object: &'a Value, kind: &str) -> &'a Value {
-    let conditions = object["status"]["conditions"].as_array();
-    let found = conditions
-        .into_iter()
-        .flatten()
-        .find(|condition| condition["type"] == kind);
-    found.unwrap_or(&Value::Null)
-}
-
-/// Returns a string, or nothing for what is none.
-pub(crate) fn word(value: &Value) -> String {
-    value.as_str().unwrap_or_default().to_owned()
 }
 
 /// Stands for the namespace, and the release, in what the chart renders.

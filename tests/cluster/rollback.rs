@@ -5,7 +5,8 @@ use serde_json::{Value, json};
 use tokio::try_join;
 
 use crate::{
-    operator::{DEPLOYMENT, Kind, Stage, word},
+    objects::{Kind, word},
+    stage::{DEPLOYMENT, Stage},
     support::{ERRING, FIXED, GOOD, installed, run},
 };
 

@@ -83,6 +83,22 @@ fn probes_breach_at_the_threshold() {
     check_probes(0.0, 0.0, "NoData");
 }
 
+#[test]
+fn one_failure_each_while_many_pods_start_does_not_breach() {
+    let starting = |number: u32| PodCounters {
+        pod: format!("checkout-7d9f8b6c5d-{number}"),
+        born: at(0),
+        samples: vec![Sample {
+            at: at(10),
+            total: 10.0,
+            failed: 1.0,
+        }],
+    };
+    let pods: Vec<_> = (0..30).map(starting).collect();
+    let reading = probe_failures(&pods, at(10), &probe_rule());
+    assert_eq!(word(&reading), "Passing");
+}
+
 fn restart_observed(counts: &[u32]) -> Observed {
     let pods = counts.iter().zip(1..).map(|(count, number)| Pod {
         name: format!("checkout-7d9f8b6c5d-{number}"),

@@ -87,7 +87,7 @@ pub struct ProbeFailures {
     /// Which probe.
     #[serde(default)]
     pub probe: Probe,
-    /// The revision is bad at this many failed probes within the window, over all its pods.
+    /// The revision is bad at this many failed probes of one of its pods within the window.
     #[serde(default = "default_threshold")]
     #[schemars(range(min = bounds::THRESHOLD.least, max = bounds::THRESHOLD.most))]
     pub threshold: i32,
