@@ -121,7 +121,7 @@ mod tests {
         }
     }
 
-    fn applied(object: &Value, patch: Value) -> Value {
+    fn applied(object: &Value, patch: &Value) -> Value {
         let mut object = object.clone();
         // json-patch refuses to test what is absent; the API server takes null for it.
         let operations: Vec<Value> = patch
@@ -153,7 +153,7 @@ mod tests {
 
     #[test]
     fn a_rollback_changes_template_and_mark_and_nothing_else() {
-        let after = applied(&live(), roll_back(&live(), &target(), "checkout-1"));
+        let after = applied(&live(), &roll_back(&live(), &target(), "checkout-1"));
         let mut expected = live();
         expected["spec"]["template"] = target().template;
         expected["metadata"]["annotations"][names::ROLLED_BACK_BY] = json!("checkout-1");
@@ -177,7 +177,7 @@ mod tests {
     fn a_deployment_without_annotations_gets_the_map_first() {
         let mut bare = live();
         bare["metadata"] = json!({"uid": "5eed0007"});
-        let after = applied(&bare, roll_back(&bare, &target(), "checkout-1"));
+        let after = applied(&bare, &roll_back(&bare, &target(), "checkout-1"));
         assert_eq!(
             after["metadata"]["annotations"],
             json!({names::ROLLED_BACK_BY: "checkout-1"})
@@ -186,7 +186,7 @@ mod tests {
 
     #[test]
     fn our_own_pause_is_lifted_in_the_same_write() {
-        let paused = applied(&live(), pause(&live(), "checkout-1"));
+        let paused = applied(&live(), &pause(&live(), "checkout-1"));
         assert_eq!(paused["spec"]["paused"], json!(true));
         assert_eq!(
             paused["metadata"]["annotations"][names::PAUSED_BY],
@@ -194,21 +194,21 @@ mod tests {
         );
         let patch = roll_back(&paused, &target(), "checkout-1");
         assert!(tests_of(&patch).contains(&("/spec/paused", &json!(true))));
-        let after = applied(&paused, patch);
+        let after = applied(&paused, &patch);
         assert_eq!(after["spec"].get("paused"), None);
         assert_eq!(after["metadata"]["annotations"].get(names::PAUSED_BY), None);
     }
 
     #[test]
     fn resuming_undoes_pausing_and_keeps_a_resume_by_others() {
-        let paused = applied(&live(), pause(&live(), "checkout-1"));
-        assert_eq!(applied(&paused, resume(&paused)), live());
+        let paused = applied(&live(), &pause(&live(), "checkout-1"));
+        assert_eq!(applied(&paused, &resume(&paused)), live());
         let mut resumed = paused.clone();
         resumed["spec"]
             .as_object_mut()
             .expect("a spec")
             .remove("paused");
-        assert_eq!(applied(&resumed, resume(&resumed)), live());
+        assert_eq!(applied(&resumed, &resume(&resumed)), live());
     }
 
     #[test]
@@ -222,7 +222,7 @@ mod tests {
         };
         let after = applied(
             &applied_before,
-            roll_back(&applied_before, &recorded, "checkout-1"),
+            &roll_back(&applied_before, &recorded, "checkout-1"),
         );
         let text = annotation(&after, names::LAST_APPLIED).expect("kept");
         let after: Value = serde_json::from_str(text).expect("JSON");
@@ -236,7 +236,7 @@ mod tests {
     fn nonsense_that_kubectl_applied_is_left_alone() {
         let mut nonsense = live();
         nonsense["metadata"]["annotations"][names::LAST_APPLIED] = json!("not JSON");
-        let after = applied(&nonsense, roll_back(&nonsense, &target(), "checkout-1"));
+        let after = applied(&nonsense, &roll_back(&nonsense, &target(), "checkout-1"));
         assert_eq!(annotation(&after, names::LAST_APPLIED), Some("not JSON"));
     }
 }

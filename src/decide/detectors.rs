@@ -281,7 +281,12 @@ mod tests {
     fn a_look_at_too_few_requests_says_nothing() {
         let counters = pod(0, &[(5, 19.0, 19.0)]);
         assert_eq!(
-            over_since(&[counters.clone()], seconds(60), Ratio(0.05), 20),
+            over_since(
+                std::slice::from_ref(&counters),
+                seconds(60),
+                Ratio(0.05),
+                20
+            ),
             None
         );
         assert_eq!(

@@ -317,7 +317,7 @@ mod tests {
             |object: &mut Value| object["metadata"]["ownerReferences"][0]["uid"] = json!("other"),
             |object: &mut Value| {
                 object["metadata"]["annotations"] =
-                    json!({"deployment.kubernetes.io/revision": "1"})
+                    json!({"deployment.kubernetes.io/revision": "1"});
             },
             |object: &mut Value| object["spec"]["template"]["spec"]["hostNetwork"] = json!(true),
         ] {

@@ -547,7 +547,7 @@ fn what_ran_healthy_at_installation_is_adopted() {
             observed.workload.current = Some(Current {
                 number: 7,
                 created: at(-799),
-            })
+            });
         },
         |observed: &mut Observed| {
             observed.evidence = BTreeMap::from([("server-errors".to_owned(), counters(30.0))]);
