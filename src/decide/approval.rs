@@ -10,6 +10,9 @@ use super::{Approval, Entry, EntryKind, Incident, Observed};
 /// Robots hold every verb in many clusters, so they are nobody's consent.
 const SERVICE_ACCOUNT_PREFIX: &str = "system:serviceaccount:";
 
+/// What the record takes. Nobody who has to type it has a longer name.
+const USERNAME_MAX: usize = 512;
+
 /// Returns the approvals gathered so far with those that `observed` adds, one per person.
 #[must_use]
 pub fn gathered(
@@ -66,7 +69,8 @@ fn username<'a>(entry: &'a Entry, rollback: &str, code: &str) -> Option<&'a str>
         .strip_prefix('/')?
         .strip_prefix(code)?
         .strip_prefix(':')?;
-    (!username.is_empty() && !username.starts_with(SERVICE_ACCOUNT_PREFIX)).then_some(username)
+    let fits = !username.is_empty() && username.len() <= USERNAME_MAX;
+    (fits && !username.starts_with(SERVICE_ACCOUNT_PREFIX)).then_some(username)
 }
 
 #[cfg(test)]
@@ -99,6 +103,13 @@ mod tests {
         check("checkout-1a2b3c4d/k7x2:", None);
         check("checkout-1a2b3c4d/:alice", None);
         check("", None);
+    }
+
+    #[test]
+    fn a_name_that_the_record_does_not_take_does_not_count() {
+        let longest = "a".repeat(512);
+        check(&format!("checkout-1a2b3c4d/k7x2:{longest}"), Some(&longest));
+        check(&format!("checkout-1a2b3c4d/k7x2:{longest}a"), None);
     }
 
     #[test]

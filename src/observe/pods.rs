@@ -8,9 +8,9 @@ use serde_json::Value;
 use crate::api::record::{self, text, time};
 use crate::decide::{Pod, RestartCount};
 
-/// Enough for any threshold that a policy can ask for: the schema allows at most 100 restarts, and
-/// only changes are kept.
-const RESTARTS_KEPT: usize = 128;
+/// A day, the longest window, at the kubelet's longest back-off of five minutes has 288 restarts; the
+/// rest is for the quicker ones before it. Only changes are kept.
+const RESTARTS_KEPT: usize = 320;
 
 /// The pods of one namespace, by their UID.
 #[derive(Debug, Default)]

@@ -308,12 +308,20 @@ pub fn status(
     status
 }
 
+/// What the schema takes.
+const IMAGES_MAX: usize = 64;
+const IMAGE_LENGTH_MAX: usize = 1024;
+
 fn revision(revision: &Revision, known: &Known) -> Value {
+    let images = known.images.iter().take(IMAGES_MAX);
+    let images: Vec<String> = images
+        .map(|image| image.chars().take(IMAGE_LENGTH_MAX).collect())
+        .collect();
     json!({
         "digest": revision.0,
         "short": revision.short(),
         "revision": known.number,
-        "images": known.images,
+        "images": images,
     })
 }
 

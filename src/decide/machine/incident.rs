@@ -336,8 +336,14 @@ fn advance(case: &Case<'_>, incident: &Incident, state: State) -> Decision {
         .announcing(Announcement::Incident(state))
 }
 
+/// What the record takes; a refusal by an admission webhook may be as long as it likes.
+const OUTCOME_MAX: usize = 1024;
+
 /// Ends the incident. Where we paused the rollout, the next look lifts the pause.
-fn close(case: &Case<'_>, incident: &Incident, state: State, outcome: String) -> Decision {
+fn close(case: &Case<'_>, incident: &Incident, state: State, mut outcome: String) -> Decision {
+    if let Some((end, _)) = outcome.char_indices().nth(OUTCOME_MAX) {
+        outcome.truncate(end);
+    }
     let mut incident = Incident {
         state,
         outcome,

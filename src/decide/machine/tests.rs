@@ -874,6 +874,10 @@ fn a_refused_rollback_fails_with_the_refusal() {
     observed.refusal = Some("image not allowed".to_owned());
     let incident = check_closes(&observed, 101, State::Failed);
     assert!(incident.outcome.contains("image not allowed"));
+    // Longer than the record takes: it must not stand in the way of writing the record.
+    observed.refusal = Some("ä".repeat(40_000));
+    let incident = check_closes(&observed, 101, State::Failed);
+    assert_eq!(incident.outcome.chars().count(), 1024);
 }
 
 #[test]
