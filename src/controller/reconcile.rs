@@ -15,6 +15,7 @@ use crate::decide::{
 use crate::observe::attachment::{Attachment, attachment};
 use crate::observe::cache::Key;
 use crate::observe::{Look, Volatile, observe};
+use crate::port::kinds;
 
 impl Controller {
     /// Observes, decides, records, acts. Returns when to look again.
@@ -82,6 +83,16 @@ impl Controller {
         };
         act::record::record(&self.hands, &scene, &decision.memory, written).await?;
         self.note_change_of_state(key, look, decision);
+        // Events name the record by its UID, which a new one has only now.
+        let recorded = written
+            .iter()
+            .rev()
+            .find(|(kind, _)| *kind == kinds::ROLLBACKS)
+            .and_then(|(_, object)| rollback::read(object));
+        let scene = Scene {
+            open: recorded.as_ref().or(scene.open),
+            ..scene
+        };
         let incident = decision.memory.incident.as_ref();
         for effect in &decision.effects {
             let done = act::carry_out(&self.hands, &scene, effect, incident).await?;

@@ -73,6 +73,10 @@ async fn a_bad_release_is_rolled_back_once_and_the_record_is_complete() {
         verdicts(&cluster),
         [(GOOD.to_owned(), "Good"), (ERRING.to_owned(), "Bad")]
     );
+    // `kubectl describe` finds Events by the UID of what they are about.
+    for event in cluster.objects(kinds::EVENTS, NAMESPACE) {
+        assert!(event["regarding"]["uid"].is_string(), "{event}");
+    }
 }
 
 #[tokio::test(start_paused = true)]
