@@ -7,23 +7,31 @@ pub mod approval;
 pub mod detectors;
 pub mod health;
 pub mod holds;
+pub mod incident;
 pub mod machine;
 pub mod model;
 pub mod policy;
+pub mod reading;
 pub mod reason;
 pub mod target;
+pub mod unknown;
 
 pub use detectors::{Counted, PodCounters, Sample};
-pub use health::{Evidence, Measurement, Reading, TriggerReading, Unknown};
 pub use holds::Hold;
+pub use incident::{Approval, Attempt, Entry, EntryKind, Incident, State, Timings};
 pub use machine::{decide, gone};
 pub use model::{
-    Announcement, Approval, Attempt, Current, Decision, Effect, Entry, EntryKind, Incident, Memory,
-    Observed, Pod, Proof, RestartCount, Revision, RevisionMemory, State, Timings, Verdict,
-    Workload,
+    Announcement, Availability, Current, Decision, Effect, Memory, Observed, Pod, Proof,
+    RestartCount, Revision, RevisionMemory, Verdict, Waiting, Workload,
 };
 pub use policy::{
-    ApprovalTerms, ErrorRate, Mode, OnTimeout, Policy, Preset, Probe, ProbeFailures, Ratio,
-    Restarts, RollbackTerms, Trigger, TriggerKind,
+    Alert, ApprovalTerms, Bound, ErrorRate, LabelNames, Latency, Limit, Mode, OnTimeout, Policy,
+    Preset, Probe, ProbeFailures, PromQl, Rate, Ratio, Requests, Restarts, RollbackTerms, Shape,
+    Trigger, TriggerKind, Unavailable,
+};
+pub use reading::{
+    Bad, Counters, Evidence, Firing, Measurement, Reading, RequestMeasurement, TriggerReading,
+    ValueAt,
 };
 pub use reason::Reason;
+pub use unknown::Unknown;

@@ -24,7 +24,8 @@ use crate::api::names;
 use crate::api::parse::ParsedPolicy;
 use crate::api::record::time;
 use crate::decide::{
-    Entry, Evidence, Observed, Pod, PodCounters, State, Trigger, TriggerKind, Unknown,
+    Counters, Entry, Evidence, Limit, Observed, Pod, PodCounters, Requests, State, Trigger,
+    TriggerKind, Unknown,
 };
 use crate::port::{self, Cluster, ObjectRef, Selection, kinds};
 
@@ -229,7 +230,10 @@ fn evidence(
             let evidence = match answer.as_ref().map(|answer| &answer.samples) {
                 None => Evidence::Missing(Unknown::NoData),
                 Some(Err(unknown)) => Evidence::Missing(unknown.clone()),
-                Some(Ok(samples)) => Evidence::Counters(joined(samples, key, pods)),
+                Some(Ok(samples)) => Evidence::Counters(Counters {
+                    new: joined(samples, key, pods),
+                    ..Counters::default()
+                }),
             };
             Some((trigger.name.clone(), evidence))
         })
@@ -239,15 +243,28 @@ fn evidence(
 /// Returns what to ask for a trigger, and how far back; `None` for one that reads no metrics.
 fn wanted(trigger: &Trigger, source: &str) -> Option<(Series, SignedDuration)> {
     let (metric, matchers, range) = match &trigger.kind {
-        TriggerKind::ErrorRate(rule) => (
-            Metric::Requests(rule.preset),
-            rule.matchers.clone(),
-            rule.window + rule.sustained,
-        ),
+        TriggerKind::ErrorRate(rule) => {
+            let Requests::Preset(shape) = &rule.requests else {
+                return None;
+            };
+            let Limit::Threshold { sustained, .. } = rule.rate.limit else {
+                return None;
+            };
+            (
+                Metric::Requests(shape.preset),
+                shape.matchers.clone(),
+                rule.rate.window + sustained,
+            )
+        }
         TriggerKind::ProbeFailures(rule) => {
             (Metric::Probes(rule.probe), String::new(), rule.window)
         }
-        TriggerKind::Restarts(_) | TriggerKind::RolloutStalled => return None,
+        TriggerKind::Latency(_)
+        | TriggerKind::Restarts(_)
+        | TriggerKind::RolloutStalled
+        | TriggerKind::Unavailable(_)
+        | TriggerKind::PromQl(_)
+        | TriggerKind::Alert(_) => return None,
     };
     let series = Series {
         source: source.to_owned(),

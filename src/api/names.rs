@@ -40,6 +40,11 @@ pub const SINCE: &str = "astern.dev/current-since";
 pub const ROLLED_OUT: &str = "astern.dev/rolled-out";
 /// On a `ControllerRevision`: the triggers that have passed, separated by commas.
 pub const PASSED: &str = "astern.dev/passed";
+/// On a `ControllerRevision`: the replicas when it became current.
+pub const REPLICAS: &str = "astern.dev/replicas";
+/// On a `ControllerRevision`: what the revision before had counted, `<trigger>=<failed>/<total>`,
+/// separated by commas.
+pub const BASELINE: &str = "astern.dev/baseline";
 
 /// The binding of the admission policy that checks who writes an approval.
 pub const APPROVALS_BINDING: &str = "astern-approvals";

@@ -263,6 +263,7 @@ fn without_policy(key: &Key) -> ParsedPolicy {
                 deadline: SignedDuration::ZERO,
                 recovery: SignedDuration::ZERO,
             },
+            after_probation: Mode::Disabled,
         },
     }
 }

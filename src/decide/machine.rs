@@ -11,7 +11,10 @@ use jiff::{SignedDuration, Timestamp};
 pub use incident::gone;
 
 use super::model::Announcement;
-use super::{Decision, Effect, Memory, Mode, Observed, Policy, Reason, health};
+use super::{
+    Decision, Effect, Measurement, Memory, Mode, Observed, Policy, Reading, Reason, TriggerReading,
+    health,
+};
 
 /// How long to wait for a change that a watch should have reported already. A safety net only.
 const FALLBACK: SignedDuration = SignedDuration::from_secs(30);
@@ -39,7 +42,7 @@ struct Case<'a> {
     observed: &'a Observed,
     policy: &'a Policy,
     now: Timestamp,
-    readings: Vec<health::TriggerReading>,
+    readings: Vec<TriggerReading>,
 }
 
 impl Case<'_> {
@@ -66,13 +69,13 @@ impl Case<'_> {
     }
 
     /// Returns the breached trigger that may go furthest; the policy's order decides between equals.
-    fn worst_breach(&self) -> Option<(&health::TriggerReading, &health::Measurement)> {
+    fn worst_breach(&self) -> Option<(&TriggerReading, &Measurement)> {
         self.readings
             .iter()
             .filter(|reading| reading.mode > Mode::Disabled)
             .filter_map(|reading| match &reading.reading {
-                health::Reading::Breached(measurement) => Some((reading, measurement)),
-                health::Reading::Passing(_) | health::Reading::Unknown(_) => None,
+                Reading::Breached(measurement) => Some((reading, measurement)),
+                Reading::Passing(_) | Reading::Unknown(_) => None,
             })
             .rev()
             .max_by_key(|(reading, _)| reading.mode)

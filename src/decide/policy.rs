@@ -60,6 +60,8 @@ pub struct Policy {
     /// Whether a bad rollout is paused while people decide.
     pub pause_rollout: bool,
     pub rollback: RollbackTerms,
+    /// Caps the mode for a revision that is through its probation.
+    pub after_probation: Mode,
 }
 
 /// One condition that makes a revision bad.
@@ -75,9 +77,13 @@ pub struct Trigger {
 #[derive(Clone, Debug, PartialEq)]
 pub enum TriggerKind {
     ErrorRate(ErrorRate),
+    Latency(Latency),
     ProbeFailures(ProbeFailures),
     Restarts(Restarts),
     RolloutStalled,
+    Unavailable(Unavailable),
+    PromQl(PromQl),
+    Alert(Alert),
 }
 
 impl TriggerKind {
@@ -86,9 +92,13 @@ impl TriggerKind {
     pub const fn name(&self) -> &'static str {
         match self {
             Self::ErrorRate(_) => "errorRate",
+            Self::Latency(_) => "latency",
             Self::ProbeFailures(_) => "probeFailures",
             Self::Restarts(_) => "restarts",
             Self::RolloutStalled => "rolloutStalled",
+            Self::Unavailable(_) => "unavailable",
+            Self::PromQl(_) => "promql",
+            Self::Alert(_) => "alert",
         }
     }
 
@@ -98,7 +108,12 @@ impl TriggerKind {
     pub const fn cannot_run(&self) -> bool {
         match self {
             Self::Restarts(_) | Self::RolloutStalled => true,
-            Self::ErrorRate(_) | Self::ProbeFailures(_) => false,
+            Self::ErrorRate(_)
+            | Self::Latency(_)
+            | Self::ProbeFailures(_)
+            | Self::Unavailable(_)
+            | Self::PromQl(_)
+            | Self::Alert(_) => false,
         }
     }
 }
@@ -106,26 +121,184 @@ impl TriggerKind {
 /// Too large a share of the requests fails.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ErrorRate {
+    pub requests: Requests,
+    pub rate: Rate,
+}
+
+/// Where requests are counted.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Requests {
+    Preset(Shape),
+    /// Two expressions in `PromQL` that give counters, each with the label of the pod or without it.
+    Custom {
+        total: String,
+        errors: String,
+    },
+}
+
+/// Series of a shape that is known by name.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Shape {
     pub preset: Preset,
     /// More label matchers, in the syntax of `PromQL` without braces; empty for none.
     pub matchers: String,
-    /// Breached above it, not at it.
-    pub threshold: Ratio,
-    /// What the rate is taken over; pods younger than that: since their birth.
+    pub labels: LabelNames,
+}
+
+/// The labels that say where a series comes from, where a set-up names them otherwise.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct LabelNames {
+    /// Instead of the preset's own, such as `kubernetes_pod_name`.
+    pub pod: Option<String>,
+    /// Instead of the preset's own, such as `exported_namespace`.
+    pub namespace: Option<String>,
+}
+
+/// How a share of bad requests is judged.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Rate {
+    pub limit: Limit,
+    /// What the rate is taken over, at least four scrapes; pods younger than that: since their birth.
     pub window: SignedDuration,
-    /// How long the rate must stay above the threshold.
-    pub sustained: SignedDuration,
     /// Fewer in the window: unknown, not passing.
     pub minimum_requests: u32,
+}
+
+/// What a rate is held against.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Limit {
+    /// The user's word.
+    Threshold {
+        /// Breached above it, not at it.
+        threshold: Ratio,
+        /// How long the rate must stay above the threshold, unless the evidence is conclusive sooner.
+        sustained: SignedDuration,
+    },
+    /// The revision before.
+    WorseThanBefore {
+        /// Breached above this many times the rate of the revision before.
+        factor: f64,
+        /// A rate at or below it is never breached.
+        at_least: Ratio,
+    },
+}
+
+/// Requests take too long.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Latency {
+    pub shape: Shape,
+    /// This share of the requests must be faster than `threshold`.
+    pub percentile: Ratio,
+    pub threshold: SignedDuration,
+    /// What the percentile is taken over; pods younger than that: since their birth.
+    pub window: SignedDuration,
+    pub sustained: SignedDuration,
+    pub minimum_requests: u32,
+}
+
+impl Latency {
+    /// Returns the same condition as a limit on the share of slow requests: a percentile is above a
+    /// limit exactly when more than the rest of the requests is slower than it.
+    #[must_use]
+    pub fn rate(&self) -> Rate {
+        Rate {
+            limit: Limit::Threshold {
+                threshold: Ratio(1.0 - self.percentile.0),
+                sustained: self.sustained,
+            },
+            window: self.window,
+            minimum_requests: self.minimum_requests,
+        }
+    }
 }
 
 /// The shapes of request metrics that are known by name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Preset {
+    /// The first of the others that has data for the workload.
+    Auto,
+    Contour,
+    EnvoyGateway,
+    /// `grpc_server_handled_total`.
+    Grpc,
     /// `http_requests_total{code}`, as the usual client libraries name it.
     HttpRequests,
-    /// `istio_requests_total{response_code}`, as reported by the destination.
+    IngressNginx,
+    /// `istio_requests_total{response_code}`, sidecar or ambient.
     Istio,
+    Linkerd,
+    /// `http_server_requests_seconds`, as Spring and Quarkus name it.
+    Micrometer,
+    /// The stable semantic conventions for HTTP servers.
+    OpenTelemetry,
+    Traefik,
+}
+
+impl Preset {
+    /// The spelling in the API.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Auto => "Auto",
+            Self::Contour => "Contour",
+            Self::EnvoyGateway => "EnvoyGateway",
+            Self::Grpc => "GRPC",
+            Self::HttpRequests => "HTTPRequests",
+            Self::IngressNginx => "IngressNginx",
+            Self::Istio => "Istio",
+            Self::Linkerd => "Linkerd",
+            Self::Micrometer => "Micrometer",
+            Self::OpenTelemetry => "OpenTelemetry",
+            Self::Traefik => "Traefik",
+        }
+    }
+
+    /// All presets, in the order of their names.
+    pub const ALL: [Self; 11] = [
+        Self::Auto,
+        Self::Contour,
+        Self::EnvoyGateway,
+        Self::Grpc,
+        Self::HttpRequests,
+        Self::IngressNginx,
+        Self::Istio,
+        Self::Linkerd,
+        Self::Micrometer,
+        Self::OpenTelemetry,
+        Self::Traefik,
+    ];
+}
+
+/// Too few of the replicas are available.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Unavailable {
+    /// Of the replicas at the start of the rollout; breached below it.
+    pub below: Ratio,
+    pub sustained: SignedDuration,
+}
+
+/// A query of the user's own.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PromQl {
+    /// May hold `$pods`, which stands for the names of the revision's pods.
+    pub query: String,
+    pub bound: Bound,
+    pub sustained: SignedDuration,
+}
+
+/// Which values are bad.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Bound {
+    Above(f64),
+    Below(f64),
+}
+
+/// An alert of the source fires.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Alert {
+    /// All of them must match; never empty.
+    pub labels: std::collections::BTreeMap<String, String>,
+    pub sustained: SignedDuration,
 }
 
 /// Probes of the kubelet fail.

@@ -50,6 +50,10 @@ impl Pods {
                     name,
                     born,
                     restarts: Vec::new(),
+                    last_termination: None,
+                    waiting: None,
+                    ready: None,
+                    excused: false,
                 },
             }
         });

@@ -149,6 +149,7 @@ impl Deployment {
             progress_deadline_exceeded,
             progress_deadline,
             deleting,
+            ..decide::Workload::default()
         }
     }
 

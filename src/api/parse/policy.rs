@@ -63,6 +63,7 @@ fn policy(spec: &Field<'_>, name: String, problems: &Problems) -> Policy {
         },
         pause_rollout: spec.child("pauseRollout").fact(problems),
         rollback: rollback(&spec.child("rollback"), problems),
+        after_probation: Mode::Observe,
     }
 }
 

@@ -9,7 +9,8 @@ use crate::api::v1alpha1::bounds::{
     THRESHOLD, TRIGGER_NAME_LENGTH, TRIGGERS,
 };
 use crate::decide::{
-    ErrorRate, Mode, Preset, Probe, ProbeFailures, Ratio, Restarts, Trigger, TriggerKind,
+    ErrorRate, LabelNames, Limit, Mode, Preset, Probe, ProbeFailures, Rate, Ratio, Requests,
+    Restarts, Shape, Trigger, TriggerKind,
 };
 
 const GOOD_THRESHOLD: &str = "\"5%\"";
@@ -169,16 +170,23 @@ fn rate(field: &Field<'_>, threshold: Ratio, problems: &Problems) -> ErrorRate {
         );
     }
     ErrorRate {
-        preset: field
-            .child("preset")
-            .one_of(&presets, Preset::HttpRequests, problems),
-        matchers: matchers.strip_suffix(',').unwrap_or(matchers).to_owned(),
-        threshold,
-        window: field.child("window").duration(RATE_WINDOW, problems),
-        sustained: field.child("for").duration(FOR, problems),
-        minimum_requests: field
-            .child("minimumRequests")
-            .count(MINIMUM_REQUESTS, problems),
+        requests: Requests::Preset(Shape {
+            preset: field
+                .child("preset")
+                .one_of(&presets, Preset::HttpRequests, problems),
+            matchers: matchers.strip_suffix(',').unwrap_or(matchers).to_owned(),
+            labels: LabelNames::default(),
+        }),
+        rate: Rate {
+            limit: Limit::Threshold {
+                threshold,
+                sustained: field.child("for").duration(FOR, problems),
+            },
+            window: field.child("window").duration(RATE_WINDOW, problems),
+            minimum_requests: field
+                .child("minimumRequests")
+                .count(MINIMUM_REQUESTS, problems),
+        },
     }
 }
 

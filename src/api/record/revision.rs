@@ -1,13 +1,13 @@
 //! A revision as a `ControllerRevision`: its template is immutable data, its verdict labels.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
 use super::{annotation, annotation_pointer, controller, label, label_pointer, label_value, text};
 use crate::api::{names, template};
-use crate::decide::{Proof, Revision, RevisionMemory, Verdict, Workload};
+use crate::decide::{Counted, Proof, Revision, RevisionMemory, Verdict, Workload};
 use crate::port::kinds;
 
 /// A `ControllerRevision` of ours, without the template that it holds.
@@ -63,7 +63,30 @@ fn memory(object: &Value) -> Option<RevisionMemory> {
             .filter(|name| !name.is_empty())
             .map(str::to_owned)
             .collect(),
+        replicas: annotation(object, names::REPLICAS)
+            .and_then(|count| count.parse().ok())
+            .unwrap_or_default(),
+        baseline: baseline(annotation(object, names::BASELINE).unwrap_or_default()),
     })
+}
+
+/// What makes no sense counts nothing, and what counts nothing is no baseline.
+fn baseline(text: &str) -> BTreeMap<String, Counted> {
+    let entry = |entry: &str| {
+        let (trigger, counts) = entry.split_once('=')?;
+        let (failed, total) = counts.split_once('/')?;
+        let count = |text: &str| text.parse::<u64>().ok();
+        #[expect(
+            clippy::cast_precision_loss,
+            reason = "requests of minutes stay far below 2^52"
+        )]
+        let counted = Counted {
+            total: count(total)? as f64,
+            failed: count(failed)? as f64,
+        };
+        Some((trigger.to_owned(), counted))
+    };
+    text.split(',').filter_map(entry).collect()
 }
 
 /// Returns the object that remembers the template of `live`, a Deployment as the API server has it.
@@ -167,6 +190,22 @@ fn marks(memory: &RevisionMemory) -> (Marks, Marks) {
     }
     if !memory.passed.is_empty() {
         annotations.push((names::PASSED.to_owned(), json!(joined(&memory.passed))));
+    }
+    if memory.replicas > 0 {
+        annotations.push((
+            names::REPLICAS.to_owned(),
+            json!(memory.replicas.to_string()),
+        ));
+    }
+    if !memory.baseline.is_empty() {
+        let entries: Vec<String> = memory
+            .baseline
+            .iter()
+            .map(|(trigger, counted)| {
+                format!("{trigger}={:.0}/{:.0}", counted.failed, counted.total)
+            })
+            .collect();
+        annotations.push((names::BASELINE.to_owned(), json!(entries.join(","))));
     }
     (labels, annotations)
 }

@@ -39,18 +39,8 @@ impl RollbackRecord {
         Workload {
             uid: self.deployment_uid.clone(),
             name: self.deployment.clone(),
-            template: Revision(String::new()),
-            current: None,
-            replicas: 0,
-            rolled_out: false,
-            rolling_update: false,
-            paused: false,
-            paused_by: None,
-            rolled_back_by: None,
-            ownership_disturbed: false,
-            progress_deadline_exceeded: false,
-            progress_deadline: SignedDuration::ZERO,
             deleting: true,
+            ..Workload::default()
         }
     }
 

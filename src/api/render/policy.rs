@@ -194,6 +194,8 @@ fn still(reading: &Reading) -> String {
                 "TooFewRequests: fewer than {needed} requests in the window; a longer window or a smaller minimumRequests would help"
             ),
             Unknown::NotLongEnough { .. } => "NotLongEnough: over the limit, but not for long enough yet".to_owned(),
+            Unknown::NotConclusive { .. } => "NotConclusive: over the limit, but the evidence is not conclusive yet".to_owned(),
+            Unknown::BadBefore { .. } => "BadBefore: over the limit, and so was the revision before".to_owned(),
             Unknown::Stale { .. } => "StaleSamples: the newest sample is older than three scrapes; check that the pods are scraped".to_owned(),
             Unknown::NoSource { .. }
             | Unknown::NoAnswer { .. }
@@ -202,7 +204,11 @@ fn still(reading: &Reading) -> String {
             | Unknown::NotANumber
             | Unknown::NoData
             | Unknown::NoPods
-            | Unknown::RolloutInProgress => format!("{}: {unknown}", unknown.name()),
+            | Unknown::RolloutInProgress
+            | Unknown::NothingBefore
+            | Unknown::FiringBefore
+            | Unknown::EmptyAnswer
+            | Unknown::NotWatched => format!("{}: {unknown}", unknown.name()),
         },
     }
 }

@@ -3,11 +3,10 @@
 use jiff::{SignedDuration, Timestamp};
 
 use super::{Case, FALLBACK};
-use crate::decide::health::Reading;
 use crate::decide::model::Announcement;
 use crate::decide::{
-    Decision, Effect, Hold, Incident, Mode, OnTimeout, Reason, Revision, State, Verdict, approval,
-    holds, target,
+    Decision, Effect, Hold, Incident, Mode, OnTimeout, Reading, Reason, Revision, State, Verdict,
+    approval, holds, target,
 };
 
 /// The API server's parameter cache must have the record before its code is told. Creation stamps

@@ -3,11 +3,11 @@
 use jiff::{SignedDuration, Timestamp};
 
 use super::{Case, FALLBACK};
-use crate::decide::health::{Measurement, Reading, TriggerReading, Unknown};
 use crate::decide::model::Announcement;
 use crate::decide::{
-    ApprovalTerms, Current, Decision, Effect, Hold, Incident, Memory, Mode, OnTimeout, Proof,
-    Reason, RevisionMemory, State, Timings, Verdict, holds, target,
+    ApprovalTerms, Current, Decision, Effect, Hold, Incident, Measurement, Memory, Mode, OnTimeout,
+    Proof, Reading, Reason, RevisionMemory, State, Timings, TriggerReading, Unknown, Verdict,
+    holds, target,
 };
 
 pub(super) fn when_watching(case: &Case<'_>) -> Decision {
@@ -65,6 +65,8 @@ fn first_seen(case: &Case<'_>, current: &Current) -> RevisionMemory {
         since: case.now,
         rolled_out: workload.rolled_out.then_some(case.now),
         passed: std::collections::BTreeSet::new(),
+        replicas: workload.replicas,
+        baseline: std::collections::BTreeMap::new(),
     }
 }
 
@@ -81,6 +83,8 @@ fn brought_up_to_date(
         memory.since = case.now;
         memory.rolled_out = None;
         memory.passed.clear();
+        memory.replicas = case.observed.workload.replicas;
+        memory.baseline.clear();
         if memory.verdict != Verdict::Good {
             memory.verdict = Verdict::Unproven;
         }

@@ -45,6 +45,7 @@ impl Series {
                 "istio_requests_total",
                 ",reporter=\"destination\"".to_owned(),
             ),
+            Metric::Requests(_) => ("absent_metric", String::new()),
             Metric::Probes(probe) => (
                 "prober_probe_total",
                 format!(",probe_type=\"{}\"", probe.name()),
@@ -67,6 +68,7 @@ impl Series {
                 by_code(CODE_LABELS.iter().find_map(|name| label(name)))
             }
             Metric::Requests(Preset::Istio) => by_code(label("response_code")),
+            Metric::Requests(_) => Outcome::Neither,
             Metric::Probes(_) => match label("result") {
                 Some("successful") => Outcome::Succeeded,
                 Some("failed") => Outcome::Failed,

@@ -1,0 +1,163 @@
+//! Why a trigger says nothing. No cause ever leads to a rollback.
+
+use std::fmt;
+
+use jiff::SignedDuration;
+
+use super::Measurement;
+
+/// Why a trigger says nothing.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Unknown {
+    /// The policy names a metric source that does not exist or is not usable.
+    NoSource { cause: String },
+    /// The source gave no answer.
+    NoAnswer { cause: String },
+    /// The source gave an answer that makes no sense.
+    NotUnderstood { cause: String },
+    /// The source said itself that its answer is incomplete.
+    Incomplete,
+    /// A value is not a finite number.
+    NotANumber,
+    /// The source has no series for any pod of the revision.
+    NoData,
+    /// The newest sample is older than three scrapes.
+    Stale { age: SignedDuration },
+    /// Too little traffic for the window.
+    TooFewRequests { seen: u64, needed: u32 },
+    /// Over the limit, but not for long enough yet.
+    NotLongEnough {
+        measurement: Box<Measurement>,
+        lasted: SignedDuration,
+        needed: SignedDuration,
+    },
+    /// The revision has no pods.
+    NoPods,
+    /// The rollout still has time.
+    RolloutInProgress,
+    /// Over the limit, as the revision before was, and not surely worse than that.
+    BadBefore { measurement: Box<Measurement> },
+    /// There is nothing to compare with: no old pods and no recorded baseline.
+    NothingBefore,
+    /// Over the limit, and the evidence is not conclusive yet.
+    NotConclusive { measurement: Box<Measurement> },
+    /// The alert fired before the release did anything.
+    FiringBefore,
+    /// The query has no result.
+    EmptyAnswer,
+    /// Its pods are not watched after its probation.
+    NotWatched,
+}
+
+impl Unknown {
+    /// Whether the source is failing now, as opposed to having nothing to say about these pods.
+    #[must_use]
+    pub const fn is_outage(&self) -> bool {
+        match self {
+            Self::NoAnswer { .. }
+            | Self::NotUnderstood { .. }
+            | Self::Incomplete
+            | Self::NotANumber
+            | Self::Stale { .. } => true,
+            Self::NoSource { .. }
+            | Self::NoData
+            | Self::TooFewRequests { .. }
+            | Self::NotLongEnough { .. }
+            | Self::NoPods
+            | Self::RolloutInProgress
+            | Self::BadBefore { .. }
+            | Self::NothingBefore
+            | Self::NotConclusive { .. }
+            | Self::FiringBefore
+            | Self::EmptyAnswer
+            | Self::NotWatched => false,
+        }
+    }
+
+    /// The spelling in status, Events and metric labels.
+    #[must_use]
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::NoSource { .. } => "NoMetricSource",
+            Self::NoAnswer { .. } => "MetricSourceUnavailable",
+            Self::NotUnderstood { .. } => "AnswerNotUnderstood",
+            Self::Incomplete => "AnswerIncomplete",
+            Self::NotANumber => "NotANumber",
+            Self::NoData => "NoData",
+            Self::Stale { .. } => "StaleSamples",
+            Self::TooFewRequests { .. } => "TooFewRequests",
+            Self::NotLongEnough { .. } => "NotLongEnough",
+            Self::NoPods => "NoPods",
+            Self::RolloutInProgress => "RolloutInProgress",
+            Self::BadBefore { .. } => "BadBefore",
+            Self::NothingBefore => "NothingBefore",
+            Self::NotConclusive { .. } => "NotConclusive",
+            Self::FiringBefore => "FiringBefore",
+            Self::EmptyAnswer => "EmptyAnswer",
+            Self::NotWatched => "NotWatched",
+        }
+    }
+}
+
+impl fmt::Display for Unknown {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoSource { cause } => write!(formatter, "no usable metric source: {cause}"),
+            Self::NoAnswer { cause } => write!(formatter, "the metric source {cause}"),
+            Self::NotUnderstood { cause } => {
+                write!(
+                    formatter,
+                    "the metric source's answer is not understood: {cause}"
+                )
+            }
+            Self::Incomplete => write!(
+                formatter,
+                "the metric source says that its answer is incomplete"
+            ),
+            Self::NotANumber => write!(
+                formatter,
+                "the metric source counts something that is not a finite number"
+            ),
+            Self::NoData => write!(
+                formatter,
+                "the metric source has no series for these pods; check the preset and that the pods are scraped"
+            ),
+            Self::Stale { age } => write!(formatter, "the newest sample is {age:#} old"),
+            Self::TooFewRequests { seen, needed } => write!(
+                formatter,
+                "{seen} requests in the window, {needed} are needed; a longer window or a smaller minimumRequests would help"
+            ),
+            Self::NotLongEnough {
+                measurement,
+                lasted,
+                needed,
+            } => {
+                write!(formatter, "{measurement}, for {lasted:#} of {needed:#}")
+            }
+            Self::NoPods => write!(formatter, "the revision has no pods"),
+            Self::RolloutInProgress => write!(formatter, "the rollout is in progress"),
+            Self::BadBefore { measurement } => write!(
+                formatter,
+                "{measurement}, which it shares with the revision before"
+            ),
+            Self::NothingBefore => write!(
+                formatter,
+                "there is no revision before to compare with; a threshold needs none"
+            ),
+            Self::NotConclusive { measurement } => {
+                write!(formatter, "{measurement}, not conclusive yet")
+            }
+            Self::FiringBefore => {
+                write!(formatter, "the alert fired already before the release")
+            }
+            Self::EmptyAnswer => write!(
+                formatter,
+                "the query has no result; it must have one also when all is well"
+            ),
+            Self::NotWatched => write!(
+                formatter,
+                "pods are watched during probation and incidents only"
+            ),
+        }
+    }
+}
