@@ -165,15 +165,9 @@ mod tests {
             template: Revision(template.to_owned()),
             current: None,
             replicas: 4,
-            rolled_out: false,
             rolling_update: true,
-            paused: false,
-            paused_by: None,
-            rolled_back_by: None,
-            ownership_disturbed: false,
-            progress_deadline_exceeded: false,
             progress_deadline: SignedDuration::ZERO,
-            deleting: false,
+            ..Workload::default()
         }
     }
 

@@ -313,6 +313,7 @@ mod tests {
                     count: *count,
                 })
                 .collect(),
+            ..Pod::default()
         }
     }
 

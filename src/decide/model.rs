@@ -24,9 +24,10 @@ impl Revision {
 }
 
 /// What is known about a revision.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Verdict {
     /// Not judged to the end.
+    #[default]
     Unproven,
     /// Rolled out, through its probation, nothing breached.
     Good,
@@ -48,7 +49,7 @@ pub enum Proof {
 }
 
 /// All that is remembered about one revision. It lives on a `ControllerRevision`.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct RevisionMemory {
     pub verdict: Verdict,
     pub proof: Option<Proof>,
@@ -120,7 +121,7 @@ pub struct Current {
 }
 
 /// One pod of the current revision.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Pod {
     pub name: String,
     pub born: Timestamp,
@@ -165,7 +166,7 @@ pub struct Memory {
 }
 
 /// Everything that a decision may depend on, besides policy and time.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Observed {
     pub workload: Workload,
     pub memory: Memory,

@@ -135,13 +135,8 @@ impl World {
                 replicas: 2,
                 rolled_out: true,
                 rolling_update: true,
-                paused: false,
-                paused_by: None,
-                rolled_back_by: None,
-                ownership_disturbed: false,
-                progress_deadline_exceeded: false,
                 progress_deadline: SignedDuration::from_secs(60),
-                deleting: false,
+                ..Workload::default()
             },
             behaviours: BTreeMap::new(),
             metrics: Metrics::Working,
@@ -193,7 +188,12 @@ impl World {
         let samples: fn(&LivePod) -> &Vec<Sample> = match kind {
             TriggerKind::ErrorRate(_) => |pod| &pod.requests,
             TriggerKind::ProbeFailures(_) => |pod| &pod.probes,
-            TriggerKind::Restarts(_) | TriggerKind::RolloutStalled => return None,
+            TriggerKind::Latency(_)
+            | TriggerKind::Restarts(_)
+            | TriggerKind::RolloutStalled
+            | TriggerKind::Unavailable(_)
+            | TriggerKind::PromQl(_)
+            | TriggerKind::Alert(_) => return None,
         };
         let cause = "cannot be reached".to_owned();
         match self.metrics {
@@ -209,7 +209,10 @@ impl World {
                         .map(|sample| self.as_answered(*sample))
                         .collect(),
                 });
-                Some(Evidence::Counters(pods.collect()))
+                Some(Evidence::Counters(astern::decide::Counters {
+                    new: pods.collect(),
+                    ..astern::decide::Counters::default()
+                }))
             }
         }
     }
@@ -439,6 +442,7 @@ impl LivePod {
             name: self.name.clone(),
             born: self.born,
             restarts: self.restarts.clone(),
+            ..Pod::default()
         }
     }
 

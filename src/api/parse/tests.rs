@@ -6,7 +6,9 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::{Targets, metric_source, rollback_policy};
-use crate::decide::{Mode, OnTimeout, Preset, Probe, Ratio, TriggerKind};
+use crate::decide::{
+    ErrorRate, Limit, Mode, OnTimeout, Preset, Probe, Ratio, Requests, Shape, TriggerKind,
+};
 use jiff::SignedDuration;
 
 fn policy(spec: &Value) -> Value {
@@ -75,11 +77,23 @@ fn a_policy_of_nothing_guards_something() {
     let TriggerKind::ErrorRate(rate) = &policy.triggers[2].kind else {
         panic!("{:?}", policy.triggers[2]);
     };
-    assert_eq!(rate.preset, Preset::HttpRequests);
-    assert_eq!((rate.threshold, rate.minimum_requests), (Ratio(0.05), 20));
+    let shape = shape(rate);
+    assert_eq!(shape.preset, Preset::HttpRequests);
+    assert_eq!(shape.matchers, "");
+    let rate = &rate.rate;
+    let limit = Limit::Threshold {
+        threshold: Ratio(0.05),
+        sustained: SignedDuration::from_mins(2),
+    };
+    assert_eq!((rate.limit, rate.minimum_requests), (limit, 20));
     assert_eq!(rate.window, SignedDuration::from_mins(1));
-    assert_eq!(rate.sustained, SignedDuration::from_mins(2));
-    assert_eq!(rate.matchers, "");
+}
+
+fn shape(rate: &ErrorRate) -> &Shape {
+    match &rate.requests {
+        Requests::Preset(shape) => shape,
+        Requests::Custom { .. } => panic!("{rate:?}"),
+    }
 }
 
 #[test]
@@ -114,11 +128,16 @@ fn what_is_given_is_taken() {
     let TriggerKind::ErrorRate(rate) = &policy.triggers[0].kind else {
         panic!("{:?}", policy.triggers[0]);
     };
-    assert_eq!(rate.preset, Preset::Istio);
-    assert_eq!(rate.matchers, "request_protocol=\"http\"");
-    assert_eq!((rate.threshold, rate.minimum_requests), (Ratio(0.001), 7));
+    let shape = shape(rate);
+    assert_eq!(shape.preset, Preset::Istio);
+    assert_eq!(shape.matchers, "request_protocol=\"http\"");
+    let rate = &rate.rate;
+    let limit = Limit::Threshold {
+        threshold: Ratio(0.001),
+        sustained: SignedDuration::ZERO,
+    };
+    assert_eq!((rate.limit, rate.minimum_requests), (limit, 7));
     assert_eq!(rate.window, SignedDuration::from_secs(30));
-    assert_eq!(rate.sustained, SignedDuration::ZERO);
     let TriggerKind::ProbeFailures(probes) = &policy.triggers[1].kind else {
         panic!("{:?}", policy.triggers[1]);
     };
@@ -247,7 +266,10 @@ fn thresholds_are_percentages_of_a_whole() {
         let TriggerKind::ErrorRate(rate) = &parsed.policy.triggers[0].kind else {
             panic!("{:?}", parsed.policy.triggers);
         };
-        assert!((rate.threshold.0 - ratio).abs() < 1e-12, "{text}");
+        let Limit::Threshold { threshold, .. } = rate.rate.limit else {
+            panic!("{rate:?}");
+        };
+        assert!((threshold.0 - ratio).abs() < 1e-12, "{text}");
     }
     let path = "spec.triggers[0].errorRate.threshold";
     refused(&trigger("errorRate", &json!({})), path, "is missing");

@@ -1,7 +1,8 @@
 //! Each reading on both sides of its limits. What follows from one is tested in the machine.
 
+use super::running::{restarts, rollout_stalled};
 use super::*;
-use crate::decide::{Pod, Probe, RestartCount, Sample};
+use crate::decide::{Pod, Probe, Ratio, RestartCount, Restarts, Sample, Workload};
 
 fn at(second: i64) -> Timestamp {
     Timestamp::UNIX_EPOCH + SignedDuration::from_secs(1_000_000 + second)
@@ -11,8 +12,8 @@ fn seconds(count: i64) -> SignedDuration {
     SignedDuration::from_secs(count)
 }
 
-fn counters(samples: &[(i64, f64, f64)]) -> Evidence {
-    Evidence::Counters(vec![PodCounters {
+fn counters(samples: &[(i64, f64, f64)]) -> Counters {
+    let new = vec![PodCounters {
         pod: "checkout-7d9f8b6c5d-abcde".to_owned(),
         born: at(0),
         samples: samples
@@ -23,31 +24,34 @@ fn counters(samples: &[(i64, f64, f64)]) -> Evidence {
                 failed: *failed,
             })
             .collect(),
-    }])
+    }];
+    Counters {
+        new,
+        ..Counters::default()
+    }
 }
 
 #[track_caller]
-fn check_unknown(evidence: Option<&Evidence>, now: i64, expected: &str) {
-    let unknown = fresh_counters(evidence, at(now)).expect_err("not fresh");
+fn check_unknown(counters: &Counters, now: i64, expected: &str) {
+    let unknown = fresh(counters, at(now)).expect_err("not fresh");
     assert_eq!(unknown.name(), expected);
 }
 
 #[test]
 fn what_is_not_known_is_never_a_number() {
-    check_unknown(None, 10, "NoData");
-    check_unknown(Some(&Evidence::Counters(Vec::new())), 10, "NoData");
-    check_unknown(Some(&counters(&[])), 10, "NoData");
+    check_unknown(&Counters::default(), 10, "NoData");
+    check_unknown(&counters(&[]), 10, "NoData");
     for value in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY] {
-        check_unknown(Some(&counters(&[(5, 10.0, value)])), 10, "NotANumber");
-        check_unknown(Some(&counters(&[(5, value, 1.0)])), 10, "NotANumber");
+        check_unknown(&counters(&[(5, 10.0, value)]), 10, "NotANumber");
+        check_unknown(&counters(&[(5, value, 1.0)]), 10, "NotANumber");
     }
 }
 
 #[test]
 fn samples_are_stale_after_three_scrapes() {
     let evidence = counters(&[(5, 10.0, 0.0), (10, 20.0, 0.0)]);
-    assert!(fresh_counters(Some(&evidence), at(25)).is_ok());
-    check_unknown(Some(&evidence), 26, "StaleSamples");
+    assert!(fresh(&evidence, at(25)).is_ok());
+    check_unknown(&evidence, 26, "StaleSamples");
 }
 
 fn probe_rule() -> ProbeFailures {
@@ -60,9 +64,7 @@ fn probe_rule() -> ProbeFailures {
 
 #[track_caller]
 fn check_probes(failed: f64, total: f64, expected: &str) {
-    let Evidence::Counters(pods) = counters(&[(10, total, failed)]) else {
-        unreachable!("counters are counters");
-    };
+    let pods = counters(&[(10, total, failed)]).new;
     let reading = probe_failures(&pods, at(10), &probe_rule());
     assert_eq!(word(&reading), expected);
 }
@@ -107,19 +109,12 @@ fn restart_observed(counts: &[u32]) -> Observed {
             at: at(5),
             count: *count,
         }],
+        ..Pod::default()
     });
     Observed {
         workload: workload(),
-        memory: crate::decide::Memory::default(),
-        past: Vec::new(),
         pods: pods.collect(),
-        evidence: std::collections::BTreeMap::new(),
-        entries: Vec::new(),
-        recorded: None,
-        approvals_are_checked: true,
-        fresh_code: String::new(),
-        passing_since: None,
-        refusal: None,
+        ..Observed::default()
     }
 }
 
@@ -128,17 +123,10 @@ fn workload() -> Workload {
         uid: "5eed0002".to_owned(),
         name: "checkout".to_owned(),
         template: crate::decide::Revision("aa".to_owned()),
-        current: None,
         replicas: 5,
-        rolled_out: false,
         rolling_update: true,
-        paused: false,
-        paused_by: None,
-        rolled_back_by: None,
-        ownership_disturbed: false,
-        progress_deadline_exceeded: false,
         progress_deadline: seconds(600),
-        deleting: false,
+        ..Workload::default()
     }
 }
 
@@ -163,10 +151,11 @@ fn restarts_breach_when_the_share_of_pods_is_reached() {
 
 #[test]
 fn a_rollout_is_stalled_only_past_its_deadline() {
-    let mut workload = workload();
-    assert_eq!(word(&rollout_stalled(&workload)), "RolloutInProgress");
-    workload.rolled_out = true;
-    assert_eq!(word(&rollout_stalled(&workload)), "Passing");
-    workload.progress_deadline_exceeded = true;
-    assert_eq!(word(&rollout_stalled(&workload)), "Breached");
+    let mut observed = restart_observed(&[]);
+    let reading = |observed: &Observed| rollout_stalled(observed, at(10));
+    assert_eq!(word(&reading(&observed)), "RolloutInProgress");
+    observed.workload.rolled_out = true;
+    assert_eq!(word(&reading(&observed)), "Passing");
+    observed.workload.progress_deadline_exceeded = true;
+    assert_eq!(word(&reading(&observed)), "Breached");
 }

@@ -1,15 +1,16 @@
 //! One base fixture that would act; each case changes one thing.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use jiff::{SignedDuration, Timestamp};
 
 use super::decide;
 use crate::decide::{
-    Announcement, Approval, ApprovalTerms, Attempt, Current, Decision, Effect, Entry, EntryKind,
-    ErrorRate, Evidence, Hold, Incident, Memory, Mode, Observed, OnTimeout, Pod, PodCounters,
-    Policy, Preset, Proof, Ratio, Reason, RestartCount, Restarts, Revision, RevisionMemory,
-    RollbackTerms, Sample, State, Timings, Trigger, TriggerKind, Unknown, Verdict, Workload,
+    Announcement, Approval, ApprovalTerms, Attempt, Counters, Current, Decision, Effect, Entry,
+    EntryKind, ErrorRate, Evidence, Hold, Incident, LabelNames, Limit, Memory, Mode, Observed,
+    OnTimeout, Pod, PodCounters, Policy, Preset, Proof, Rate, Ratio, Reason, Requests,
+    RestartCount, Restarts, Revision, RevisionMemory, RollbackTerms, Sample, Shape, State, Timings,
+    Trigger, TriggerKind, Unknown, Verdict, Workload,
 };
 
 pub(super) fn at(second: i64) -> Timestamp {
@@ -42,12 +43,19 @@ fn policy() -> Policy {
                 name: "server-errors".to_owned(),
                 mode: None,
                 kind: TriggerKind::ErrorRate(ErrorRate {
-                    preset: Preset::HttpRequests,
-                    matchers: String::new(),
-                    threshold: Ratio(0.05),
-                    window: seconds(60),
-                    sustained: seconds(10),
-                    minimum_requests: 20,
+                    requests: Requests::Preset(Shape {
+                        preset: Preset::HttpRequests,
+                        matchers: String::new(),
+                        labels: LabelNames::default(),
+                    }),
+                    rate: Rate {
+                        limit: Limit::Threshold {
+                            threshold: Ratio(0.05),
+                            sustained: seconds(10),
+                        },
+                        window: seconds(60),
+                        minimum_requests: 20,
+                    },
                 }),
             },
             Trigger {
@@ -70,6 +78,7 @@ fn policy() -> Policy {
             deadline: seconds(600),
             recovery: seconds(120),
         },
+        after_probation: Mode::Observe,
     }
 }
 
@@ -90,11 +99,14 @@ fn counters(failed: f64) -> Evidence {
             failed: failed * f64::from(n),
         })
         .collect();
-    Evidence::Counters(vec![PodCounters {
-        pod: "checkout-bad-x".to_owned(),
-        born: at(80),
-        samples,
-    }])
+    Evidence::Counters(Counters {
+        new: vec![PodCounters {
+            pod: "checkout-bad-x".to_owned(),
+            born: at(80),
+            samples,
+        }],
+        ..Counters::default()
+    })
 }
 
 /// A breached revision that nothing holds back, at second 100.
@@ -109,15 +121,9 @@ fn breached() -> Observed {
                 created: at(70),
             }),
             replicas: 4,
-            rolled_out: false,
             rolling_update: true,
-            paused: false,
-            paused_by: None,
-            rolled_back_by: None,
-            ownership_disturbed: false,
-            progress_deadline_exceeded: false,
             progress_deadline: seconds(600),
-            deleting: false,
+            ..Workload::default()
         },
         memory: Memory {
             revisions: BTreeMap::from([
@@ -134,6 +140,7 @@ fn breached() -> Observed {
                 at: at(80),
                 count: 0,
             }],
+            ..Pod::default()
         }],
         evidence: BTreeMap::from([("server-errors".to_owned(), counters(30.0))]),
         entries: Vec::new(),
@@ -152,7 +159,7 @@ fn known(verdict: Verdict, number: i64, since: i64) -> RevisionMemory {
         number,
         since: at(since),
         rolled_out: (verdict == Verdict::Good).then_some(at(since)),
-        passed: BTreeSet::new(),
+        ..RevisionMemory::default()
     }
 }
 
@@ -382,11 +389,11 @@ fn unknown_metrics_never_roll_back() {
 #[test]
 fn a_breach_must_last() {
     let mut observed = breached();
-    let Some(Evidence::Counters(pods)) = observed.evidence.get_mut("server-errors") else {
+    let Some(Evidence::Counters(counters)) = observed.evidence.get_mut("server-errors") else {
         unreachable!("the fixture has counters");
     };
     // The first samples are clean, so the row over the threshold starts at second 95.
-    for sample in &mut pods[0].samples[..2] {
+    for sample in &mut counters.new[0].samples[..2] {
         sample.failed = 0.0;
     }
     check_quiet(&observed, &policy(), &Reason::OnProbation);
@@ -599,15 +606,18 @@ fn probation_waits_for_a_breach_that_may_become_one() {
     if let Some(memory) = observed.memory.revisions.get_mut(&bad()) {
         memory.rolled_out = Some(at(-900));
     }
-    let late = Evidence::Counters(vec![PodCounters {
-        pod: "checkout-bad-x".to_owned(),
-        born: at(80),
-        samples: vec![Sample {
-            at: at(98),
-            total: 100.0,
-            failed: 30.0,
+    let late = Evidence::Counters(Counters {
+        new: vec![PodCounters {
+            pod: "checkout-bad-x".to_owned(),
+            born: at(80),
+            samples: vec![Sample {
+                at: at(98),
+                total: 100.0,
+                failed: 30.0,
+            }],
         }],
-    }]);
+        ..Counters::default()
+    });
     observed.evidence = BTreeMap::from([("server-errors".to_owned(), late)]);
     check_quiet(&observed, &policy(), &Reason::OnProbation);
 }

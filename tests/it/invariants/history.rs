@@ -1,8 +1,9 @@
 //! Random policies, and what may happen to a Deployment under them.
 
 use astern::decide::{
-    ApprovalTerms, EntryKind, ErrorRate, Mode, OnTimeout, Policy, Preset, Probe, ProbeFailures,
-    Ratio, Restarts, Revision, RollbackTerms, Trigger, TriggerKind,
+    ApprovalTerms, EntryKind, ErrorRate, LabelNames, Limit, Mode, OnTimeout, Policy, Preset, Probe,
+    ProbeFailures, Rate, Ratio, Requests, Restarts, Revision, RollbackTerms, Shape, Trigger,
+    TriggerKind,
 };
 use jiff::SignedDuration;
 use proptest::prelude::*;
@@ -78,16 +79,27 @@ fn mode() -> impl Strategy<Value = Mode> {
     ]
 }
 
+fn requests() -> Requests {
+    Requests::Preset(Shape {
+        preset: Preset::HttpRequests,
+        matchers: String::new(),
+        labels: LabelNames::default(),
+    })
+}
+
 fn kind() -> impl Strategy<Value = TriggerKind> {
     let error_rate = (seconds(5..=60), seconds(0..=20), 1..=60_u32).prop_map(
         |(window, sustained, minimum_requests)| {
             TriggerKind::ErrorRate(ErrorRate {
-                preset: Preset::HttpRequests,
-                matchers: String::new(),
-                threshold: Ratio(0.05),
-                window,
-                sustained,
-                minimum_requests,
+                requests: requests(),
+                rate: Rate {
+                    limit: Limit::Threshold {
+                        threshold: Ratio(0.05),
+                        sustained,
+                    },
+                    window,
+                    minimum_requests,
+                },
             })
         },
     );
@@ -159,6 +171,7 @@ pub(super) fn policy() -> impl Strategy<Value = Policy> {
                 approval,
                 pause_rollout,
                 rollback,
+                after_probation: Mode::Observe,
             },
         )
 }
@@ -173,12 +186,15 @@ pub(super) fn calm_policy() -> impl Strategy<Value = Policy> {
             name: "server-errors".to_owned(),
             mode: None,
             kind: TriggerKind::ErrorRate(ErrorRate {
-                preset: Preset::HttpRequests,
-                matchers: String::new(),
-                threshold: Ratio(0.05),
-                window,
-                sustained,
-                minimum_requests: 20,
+                requests: requests(),
+                rate: Rate {
+                    limit: Limit::Threshold {
+                        threshold: Ratio(0.05),
+                        sustained,
+                    },
+                    window,
+                    minimum_requests: 20,
+                },
             }),
         }],
         ..policy

@@ -40,13 +40,8 @@ fn workload() -> Workload {
         replicas: 3,
         rolled_out: true,
         rolling_update: true,
-        paused: false,
-        paused_by: None,
-        rolled_back_by: None,
-        ownership_disturbed: false,
-        progress_deadline_exceeded: false,
         progress_deadline: SignedDuration::from_secs(600),
-        deleting: false,
+        ..Workload::default()
     }
 }
 
@@ -58,6 +53,14 @@ fn memory() -> RevisionMemory {
         since: at(10),
         rolled_out: Some(at(20)),
         passed: BTreeSet::from(["crashes".to_owned(), "server-errors".to_owned()]),
+        replicas: 4,
+        baseline: BTreeMap::from([(
+            "server-errors".to_owned(),
+            Counted {
+                total: 9000.0,
+                failed: 7.0,
+            },
+        )]),
     }
 }
 

@@ -19,13 +19,8 @@ fn workload() -> Workload {
         replicas: 3,
         rolled_out: true,
         rolling_update: true,
-        paused: false,
-        paused_by: None,
-        rolled_back_by: None,
-        ownership_disturbed: false,
-        progress_deadline_exceeded: false,
         progress_deadline: SignedDuration::from_secs(600),
-        deleting: false,
+        ..Workload::default()
     }
 }
 

@@ -35,7 +35,10 @@ fn target_with(errors: Reading) -> Target {
             reading("errors", errors),
             reading(
                 "stuck",
-                Reading::Passing(Measurement::Rollout { complete: true }),
+                Reading::Passing(Measurement::Rollout {
+                    complete: true,
+                    cause: None,
+                }),
             ),
         ],
         passed: Vec::new(),
@@ -45,7 +48,10 @@ fn target_with(errors: Reading) -> Target {
 }
 
 fn passing() -> Reading {
-    Reading::Passing(Measurement::Rollout { complete: true })
+    Reading::Passing(Measurement::Rollout {
+        complete: true,
+        cause: None,
+    })
 }
 
 fn unavailable() -> Reading {
