@@ -21,7 +21,7 @@ pub use holds::Hold;
 pub use incident::{Approval, Attempt, Entry, EntryKind, Incident, State, Timings};
 pub use machine::{decide, gone};
 pub use model::{
-    Announcement, Availability, Current, Decision, Effect, Memory, Observed, Pod, Proof,
+    Announcement, Attention, Availability, Current, Decision, Effect, Memory, Observed, Pod, Proof,
     RestartCount, Revision, RevisionMemory, Verdict, Waiting, Workload,
 };
 pub use policy::{

@@ -24,8 +24,8 @@ use crate::api::names;
 use crate::api::parse::ParsedPolicy;
 use crate::api::record::time;
 use crate::decide::{
-    Counters, Entry, Evidence, Limit, Observed, Pod, PodCounters, Requests, State, Trigger,
-    TriggerKind, Unknown,
+    Attention, Counters, Entry, Evidence, Limit, Observed, Pod, PodCounters, Requests, State,
+    Trigger, TriggerKind, Unknown,
 };
 use crate::port::{self, Cluster, ObjectRef, Selection, kinds};
 
@@ -113,7 +113,7 @@ pub async fn observe(
         passing_since: volatile.passing_since,
         refusal: volatile.refusal.clone(),
     };
-    if observed.needs_judging(&policy.policy) {
+    if observed.attention(&policy.policy) == Attention::Close {
         if let Some(replica_set) = &current {
             observed.pods = eyes.store.pods(&key.namespace, &replica_set.uid);
         }

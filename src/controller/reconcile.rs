@@ -10,7 +10,8 @@ use crate::api::parse::{ParsedPolicy, Targets};
 use crate::api::record::rollback::{self, Both};
 use crate::api::render::policy::Target;
 use crate::decide::{
-    ApprovalTerms, Decision, Effect, Mode, OnTimeout, Policy, RollbackTerms, Verdict, decide, gone,
+    ApprovalTerms, Attention, Decision, Effect, Mode, OnTimeout, Policy, RollbackTerms, Verdict,
+    decide, gone,
 };
 use crate::observe::attachment::{Attachment, attachment};
 use crate::observe::cache::Key;
@@ -35,7 +36,7 @@ impl Controller {
         let Some(look) = look.map_err(Error::Observe)? else {
             return Ok(None);
         };
-        let judging = look.observed.needs_judging(&policy.policy);
+        let judging = look.observed.attention(&policy.policy) == Attention::Close;
         self.pods.want(self, &key.namespace, judging);
 
         let now = self.eyes.cluster.now();

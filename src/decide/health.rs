@@ -40,16 +40,26 @@ pub fn readings(observed: &Observed, policy: &Policy, now: Timestamp) -> Vec<Tri
 /// The policy's mode, capped by the trigger's own and, for a revision that is through its probation,
 /// by what the policy says of that.
 fn mode(observed: &Observed, policy: &Policy, trigger: &Trigger) -> Mode {
-    let good = observed
-        .current_memory()
-        .is_some_and(|memory| memory.verdict == Verdict::Good);
-    let cap = if good {
+    let cap = if is_good(observed) {
         policy.after_probation
     } else {
         Mode::Automatic
     };
     let own = trigger.mode.unwrap_or(Mode::Automatic);
     policy.mode.min(own).min(cap)
+}
+
+/// Through its probation, and not part of an incident, where it is judged as closely as before.
+fn is_good(observed: &Observed) -> bool {
+    let open = observed
+        .memory
+        .incident
+        .as_ref()
+        .is_some_and(|incident| incident.state.is_open());
+    let good = observed
+        .current_memory()
+        .is_some_and(|memory| memory.verdict == Verdict::Good);
+    good && !open
 }
 
 fn reading(observed: &Observed, trigger: &Trigger, now: Timestamp) -> Reading {
@@ -64,6 +74,8 @@ fn reading(observed: &Observed, trigger: &Trigger, now: Timestamp) -> Reading {
         TriggerKind::ProbeFailures(rule) => by_counters(observed, trigger, now, |case| {
             probe_failures(&case.counters.new, case.newest, rule)
         }),
+        // Pods are watched only where somebody is looked at closely.
+        TriggerKind::Restarts(_) if is_good(observed) => Reading::Unknown(Unknown::NotWatched),
         TriggerKind::Restarts(rule) => running::restarts(observed, rule, now),
         TriggerKind::RolloutStalled => running::rollout_stalled(observed, now),
         TriggerKind::Unavailable(rule) => running::unavailable(observed, rule, now),

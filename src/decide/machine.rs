@@ -4,6 +4,7 @@
 //! stands in [`super::holds`]. This file only puts them in order.
 
 mod incident;
+mod recovery;
 mod watching;
 
 use jiff::{SignedDuration, Timestamp};

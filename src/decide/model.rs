@@ -250,20 +250,37 @@ impl Observed {
         self.memory.revisions.get(&self.workload.template)
     }
 
-    /// Returns whether the current revision is on probation or part of an open incident: only then
-    /// are its pods and metrics worth reading.
+    /// Returns how closely the current revision is worth looking at.
     #[must_use]
-    pub fn needs_judging(&self, policy: &Policy) -> bool {
+    pub fn attention(&self, policy: &Policy) -> Attention {
         if policy.mode == Mode::Disabled {
-            return false;
+            return Attention::None;
         }
         let open = self
             .memory
             .incident
             .as_ref()
             .is_some_and(|incident| incident.state.is_open());
-        open || self
+        let good = self
             .current_memory()
-            .is_none_or(|memory| memory.verdict != Verdict::Good)
+            .is_some_and(|memory| memory.verdict == Verdict::Good);
+        if open || !good {
+            Attention::Close
+        } else if policy.after_probation > Mode::Disabled {
+            Attention::Seldom
+        } else {
+            Attention::None
+        }
     }
+}
+
+/// How closely a workload is looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Attention {
+    /// Not at all.
+    None,
+    /// Through its probation: metrics once a minute, and no pods.
+    Seldom,
+    /// On probation or part of an open incident: pods, and metrics as soon as there are new ones.
+    Close,
 }

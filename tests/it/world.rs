@@ -7,8 +7,9 @@
 use std::collections::BTreeMap;
 
 use astern::decide::{
-    Attempt, Current, Decision, Effect, Entry, EntryKind, Evidence, Incident, Memory, Observed,
-    Pod, PodCounters, Policy, RestartCount, Revision, Sample, TriggerKind, Unknown, Workload,
+    Attempt, Attention, Availability, Current, Decision, Effect, Entry, EntryKind, Evidence,
+    Firing, Incident, Memory, Observed, Pod, PodCounters, Policy, RestartCount, Revision, Sample,
+    TriggerKind, Unknown, ValueAt, Workload,
 };
 use jiff::{SignedDuration, Timestamp};
 
@@ -34,6 +35,12 @@ pub(crate) struct Behaviour {
     pub(crate) crashes: f64,
     /// Its rollout never completes.
     pub(crate) stalls: bool,
+    /// What a query of the user gives while it runs.
+    pub(crate) value: f64,
+    /// Whether an alert fires while it runs.
+    pub(crate) alert: bool,
+    /// Share of the replicas that is available once it is rolled out.
+    pub(crate) available: f64,
 }
 
 impl Default for Behaviour {
@@ -44,6 +51,9 @@ impl Default for Behaviour {
             failing_probes: false,
             crashes: 0.0,
             stalls: false,
+            value: 0.0,
+            alert: false,
+            available: 1.0,
         }
     }
 }
@@ -103,6 +113,11 @@ pub(crate) struct World {
     replica_sets: BTreeMap<Revision, Timestamp>,
     number: i64,
     pods: Vec<LivePod>,
+    /// Of the revision before; those that are gone are remembered.
+    old: Vec<LivePod>,
+    old_revision: Revision,
+    values: Vec<ValueAt>,
+    firing: Vec<Timestamp>,
     codes: u32,
     /// Every template that Astern wrote, with the incident that it was written for.
     pub(crate) written: Vec<(Incident, Revision)>,
@@ -149,6 +164,10 @@ impl World {
             replica_sets: BTreeMap::from([(running.clone(), day_ago)]),
             number: 1,
             pods: Vec::new(),
+            old: Vec::new(),
+            old_revision: running.clone(),
+            values: Vec::new(),
+            firing: Vec::new(),
             codes: 0,
             written: Vec::new(),
         };
@@ -171,7 +190,7 @@ impl World {
             passing_since: self.passing_since,
             refusal: None,
         };
-        if observed.needs_judging(&self.policy) && self.workload.current.is_some() {
+        if observed.attention(&self.policy) > Attention::None && self.workload.current.is_some() {
             observed.pods = self.pods.iter().map(LivePod::seen).collect();
             let triggers = self.policy.triggers.iter();
             observed.evidence = triggers
@@ -188,12 +207,18 @@ impl World {
         let samples: fn(&LivePod) -> &Vec<Sample> = match kind {
             TriggerKind::ErrorRate(_) => |pod| &pod.requests,
             TriggerKind::ProbeFailures(_) => |pod| &pod.probes,
+            TriggerKind::PromQl(_) => return Some(Evidence::Values(self.values.clone())),
+            TriggerKind::Alert(_) => {
+                return Some(Evidence::Firing(Firing {
+                    seen: self.firing.clone(),
+                    asked: Some(self.now),
+                    interval: Some(TICK),
+                }));
+            }
             TriggerKind::Latency(_)
             | TriggerKind::Restarts(_)
             | TriggerKind::RolloutStalled
-            | TriggerKind::Unavailable(_)
-            | TriggerKind::PromQl(_)
-            | TriggerKind::Alert(_) => return None,
+            | TriggerKind::Unavailable(_) => return None,
         };
         let cause = "cannot be reached".to_owned();
         match self.metrics {
@@ -201,16 +226,17 @@ impl World {
             Metrics::Empty => Some(Evidence::Missing(Unknown::NoData)),
             Metrics::Partial => Some(Evidence::Missing(Unknown::Incomplete)),
             Metrics::Working | Metrics::NotNumbers => {
-                let pods = self.pods.iter().map(|pod| PodCounters {
+                let counted = |pod: &LivePod| PodCounters {
                     pod: pod.name.clone(),
                     born: pod.born,
                     samples: samples(pod)
                         .iter()
                         .map(|sample| self.as_answered(*sample))
                         .collect(),
-                });
+                };
                 Some(Evidence::Counters(astern::decide::Counters {
-                    new: pods.collect(),
+                    new: self.pods.iter().map(counted).collect(),
+                    old: self.old.iter().map(counted).collect(),
                     ..astern::decide::Counters::default()
                 }))
             }
@@ -235,6 +261,19 @@ impl World {
         for pod in &mut self.pods {
             pod.live(&behaviour, self.now, self.metrics != Metrics::Gone);
         }
+        if !self.workload.rolled_out {
+            let before = self.behaviours.get(&self.old_revision).cloned();
+            let before = before.unwrap_or_default();
+            for pod in &mut self.old {
+                pod.live(&before, self.now, self.metrics != Metrics::Gone);
+            }
+        }
+        self.values.push(ValueAt {
+            at: self.now,
+            value: behaviour.value,
+        });
+        self.firing.extend(behaviour.alert.then_some(self.now));
+        self.count_available(&behaviour);
         let since = self.now.duration_since(self.rollout_started);
         let rolling = !self.workload.rolled_out && !self.workload.paused;
         if rolling && self.workload.current.is_some() {
@@ -242,6 +281,23 @@ impl World {
             self.workload.rolled_out = !stuck && since >= ROLLOUT;
             let late = since >= self.workload.progress_deadline;
             self.workload.progress_deadline_exceeded = behaviour.stalls && late;
+        }
+    }
+
+    fn count_available(&mut self, behaviour: &Behaviour) {
+        let replicas = f64::from(self.workload.replicas);
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "a share of a few replicas"
+        )]
+        let available = (replicas * behaviour.available) as u32;
+        let seen = self.workload.availability.last();
+        if seen.is_none_or(|seen| seen.available != available) {
+            self.workload.availability.push(Availability {
+                at: self.now,
+                available,
+            });
         }
     }
 
@@ -255,6 +311,7 @@ impl World {
         if self.workload.template == *template {
             return;
         }
+        self.old_revision = self.workload.template.clone();
         self.workload.template = template.clone();
         if self.workload.paused {
             // The Deployment controller makes no ReplicaSet while paused.
@@ -293,6 +350,7 @@ impl World {
 
     fn replace_pods(&mut self, born: Timestamp) {
         let short = self.workload.template.short().to_owned();
+        self.old = std::mem::take(&mut self.pods);
         self.pods = (0..PODS)
             .map(|index| LivePod {
                 name: format!("checkout-{short}-{index}"),
@@ -386,6 +444,7 @@ impl World {
                 }
                 self.written
                     .extend(incident.map(|incident| (incident.clone(), to.clone())));
+                self.old_revision = from.clone();
                 self.workload.template = to.clone();
                 self.workload.rolled_back_by = incident.map(|i| i.name(&self.workload));
                 self.workload.ownership_disturbed = true;

@@ -1,15 +1,123 @@
 //! Judges by what the user asks the source: a query of their own, or an alert.
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
-use crate::decide::{Alert, Evidence, Observed, PromQl, Reading, Unknown};
+use super::{SCRAPE_INTERVAL_UNKNOWN, STALE_AFTER_SCRAPES};
+use crate::decide::{
+    Alert, Bound, Evidence, Firing, Measurement, Observed, PromQl, Reading, Unknown, ValueAt,
+};
 
-pub(super) fn promql(evidence: Option<&Evidence>, _: &PromQl, _: Timestamp) -> Reading {
-    Reading::Unknown(missing(evidence))
+pub(super) fn promql(evidence: Option<&Evidence>, rule: &PromQl, now: Timestamp) -> Reading {
+    let values = match evidence {
+        Some(Evidence::Values(values)) => values,
+        other => return Reading::Unknown(missing(other)),
+    };
+    let Some(newest) = values.last() else {
+        return Reading::Unknown(Unknown::EmptyAnswer);
+    };
+    // What the source computes may be anything; infinity is a division by zero more often than a fact.
+    if values.iter().any(|value| !value.value.is_finite()) {
+        return Reading::Unknown(Unknown::NotANumber);
+    }
+    let step = step(values).unwrap_or(SCRAPE_INTERVAL_UNKNOWN);
+    let age = now.duration_since(newest.at);
+    if age > step * STALE_AFTER_SCRAPES {
+        return Reading::Unknown(Unknown::Stale { age });
+    }
+    let measurement = Measurement::Value {
+        value: newest.value,
+        bound: rule.bound,
+    };
+    let since = values
+        .iter()
+        .rev()
+        .take_while(|value| is_bad(value.value, rule.bound))
+        .last();
+    match since {
+        None => Reading::Passing(measurement),
+        Some(since) => lasting(
+            measurement,
+            newest.at.duration_since(since.at),
+            rule.sustained,
+        ),
+    }
 }
 
-pub(super) fn alert(_: &Observed, evidence: Option<&Evidence>, _: &Alert, _: Timestamp) -> Reading {
-    Reading::Unknown(missing(evidence))
+fn is_bad(value: f64, bound: Bound) -> bool {
+    match bound {
+        Bound::Above(limit) => value > limit,
+        Bound::Below(limit) => value < limit,
+    }
+}
+
+fn step(values: &[ValueAt]) -> Option<SignedDuration> {
+    values
+        .iter()
+        .zip(values.iter().skip(1))
+        .map(|(first, second)| second.at.duration_since(first.at))
+        .filter(SignedDuration::is_positive)
+        .min()
+}
+
+/// A rule is evaluated once an interval, and one evaluation may be late.
+const SILENT_AFTER: i32 = 2;
+
+pub(super) fn alert(
+    observed: &Observed,
+    evidence: Option<&Evidence>,
+    rule: &Alert,
+    now: Timestamp,
+) -> Reading {
+    let firing = match evidence {
+        Some(Evidence::Firing(firing)) => firing,
+        other => return Reading::Unknown(missing(other)),
+    };
+    let interval = firing.interval.unwrap_or(SCRAPE_INTERVAL_UNKNOWN);
+    let Some(asked) = firing.asked else {
+        return Reading::Unknown(Unknown::NoData);
+    };
+    let age = now.duration_since(asked);
+    if age > interval * STALE_AFTER_SCRAPES {
+        return Reading::Unknown(Unknown::Stale { age });
+    }
+    let Some(since) = fires_since(firing, interval, asked) else {
+        return Reading::Passing(Measurement::Alert { firing: false });
+    };
+    // What rings on while the release goes out is not of its making. Seen within one evaluation of the
+    // release it began before: no rule is faster than that.
+    let released = observed.current_memory().map(|memory| memory.since);
+    if released.is_some_and(|released| since <= released) {
+        return Reading::Unknown(Unknown::FiringBefore);
+    }
+    let lasted = asked.duration_since(since);
+    lasting(Measurement::Alert { firing: true }, lasted, rule.sustained)
+}
+
+/// Returns since when the alert fires without a break; `None` when it does not fire now.
+fn fires_since(firing: &Firing, interval: SignedDuration, asked: Timestamp) -> Option<Timestamp> {
+    let gap = interval * SILENT_AFTER;
+    let mut since = *firing
+        .seen
+        .last()
+        .filter(|last| asked.duration_since(**last) <= gap)?;
+    for seen in firing.seen.iter().rev() {
+        if since.duration_since(*seen) > gap {
+            break;
+        }
+        since = *seen;
+    }
+    Some(since)
+}
+
+fn lasting(measurement: Measurement, lasted: SignedDuration, needed: SignedDuration) -> Reading {
+    if lasted >= needed {
+        return Reading::Breached(measurement);
+    }
+    Reading::Unknown(Unknown::NotLongEnough {
+        measurement: Box::new(measurement),
+        lasted,
+        needed,
+    })
 }
 
 fn missing(evidence: Option<&Evidence>) -> Unknown {
@@ -20,3 +128,6 @@ fn missing(evidence: Option<&Evidence>) -> Unknown {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -2,11 +2,12 @@
 
 use jiff::{SignedDuration, Timestamp};
 
+use super::recovery::Recovery;
 use super::{Case, FALLBACK};
 use crate::decide::model::Announcement;
 use crate::decide::{
-    Decision, Effect, Hold, Incident, Mode, OnTimeout, Reading, Reason, Revision, State, Verdict,
-    approval, holds, target,
+    Decision, Effect, Hold, Incident, Mode, OnTimeout, Reason, Revision, State, Verdict, approval,
+    holds, target,
 };
 
 /// The API server's parameter cache must have the record before its code is told. Creation stamps
@@ -246,36 +247,6 @@ fn verify(case: &Case<'_>, incident: &Incident) -> Decision {
     );
     decision.passing_since = since;
     decision
-}
-
-/// How the restored revision does.
-enum Recovery {
-    Passing,
-    Incomplete,
-    Breached(String),
-    Unknown(String),
-}
-
-impl Recovery {
-    /// The trigger that caused the incident must pass again; the others must not be breached. They
-    /// may be unknown, as they may never have had data.
-    fn of(case: &Case<'_>, incident: &Incident) -> Self {
-        if let Some((_, measurement)) = case.worst_breach() {
-            return Self::Breached(measurement.to_string());
-        }
-        if !case.observed.workload.rolled_out {
-            return Self::Incomplete;
-        }
-        let culprit = case
-            .readings
-            .iter()
-            .find(|reading| reading.trigger == incident.trigger);
-        match culprit.map(|reading| &reading.reading) {
-            Some(Reading::Unknown(unknown)) => Self::Unknown(unknown.to_string()),
-            // A trigger that was removed from the policy meanwhile has nothing to say any more.
-            Some(Reading::Passing(_) | Reading::Breached(_)) | None => Self::Passing,
-        }
-    }
 }
 
 /// Whether the bad revision became current anew since the incident was opened. Either our own mark

@@ -3,11 +3,12 @@
 use jiff::{SignedDuration, Timestamp};
 
 use super::{Case, FALLBACK};
+use crate::decide::detectors::{counted, newest_sample};
 use crate::decide::model::Announcement;
 use crate::decide::{
-    ApprovalTerms, Current, Decision, Effect, Hold, Incident, Measurement, Memory, Mode, OnTimeout,
-    Proof, Reading, Reason, RevisionMemory, State, Timings, TriggerReading, Unknown, Verdict,
-    holds, target,
+    ApprovalTerms, Current, Decision, Effect, Evidence, Hold, Incident, Measurement, Memory, Mode,
+    OnTimeout, Proof, Reading, Reason, RevisionMemory, State, Timings, TriggerKind, TriggerReading,
+    Unknown, Verdict, holds, target,
 };
 
 pub(super) fn when_watching(case: &Case<'_>) -> Decision {
@@ -37,12 +38,36 @@ fn judge(case: &Case<'_>) -> Decision {
         None => first_seen(case, current),
     };
     if memory.verdict == Verdict::Good {
-        return keep(case, memory, Reason::RevisionGood, None);
+        return through_probation(case, memory);
     }
     match case.worst_breach() {
         Some((reading, measurement)) => breached(case, memory, reading, measurement),
         None => on_probation(case, memory),
     }
+}
+
+/// Once a minute: what fails now is seldom the release's fault, and nobody waits for it.
+const AFTER_PROBATION: SignedDuration = SignedDuration::from_secs(60);
+
+fn through_probation(case: &Case<'_>, memory: RevisionMemory) -> Decision {
+    let again = case
+        .policy
+        .after_probation
+        .min(case.policy.mode)
+        .gt(&Mode::Disabled)
+        .then_some(AFTER_PROBATION);
+    let Some((reading, measurement)) = case.worst_breach() else {
+        return keep(case, memory, Reason::RevisionGood, again);
+    };
+    // Where nothing would be written anyway, what stands in the way is nobody's concern.
+    if reading.mode == Mode::Observe && holds::first_hold(case.observed).is_some() {
+        return keep(case, memory, Reason::RevisionGood, again);
+    }
+    let mut decision = breached(case, memory, reading, measurement);
+    if decision.look_again == Some(FALLBACK) {
+        decision.look_again = again;
+    }
+    decision
 }
 
 /// A revision that nobody has judged. One that ran healthy long before Astern first saw the
@@ -100,8 +125,42 @@ fn brought_up_to_date(
         memory
             .passed
             .extend(passing.map(|reading| reading.trigger.clone()));
+        record_baselines(case, &mut memory);
     }
     memory
+}
+
+/// As much of the revision before as says how it did, and not how it did last week.
+const BASELINE: SignedDuration = SignedDuration::from_mins(10);
+
+/// Keeps what the revision before counted for when its pods are gone, once and no sooner: while they
+/// are there they say more.
+fn record_baselines(case: &Case<'_>, memory: &mut RevisionMemory) {
+    for trigger in &case.policy.triggers {
+        let compares = match &trigger.kind {
+            TriggerKind::ErrorRate(_) | TriggerKind::Latency(_) => true,
+            TriggerKind::ProbeFailures(_)
+            | TriggerKind::Restarts(_)
+            | TriggerKind::RolloutStalled
+            | TriggerKind::Unavailable(_)
+            | TriggerKind::PromQl(_)
+            | TriggerKind::Alert(_) => false,
+        };
+        let Some(Evidence::Counters(counters)) = case.observed.evidence.get(&trigger.name) else {
+            continue;
+        };
+        let due = compares && (memory.rolled_out.is_some() || counters.before_and_after);
+        let Some(newest) = newest_sample(&counters.old).filter(|_| due) else {
+            continue;
+        };
+        let before = counted(&counters.old, BASELINE, newest);
+        if before.total > 0.0 {
+            memory
+                .baseline
+                .entry(trigger.name.clone())
+                .or_insert(before);
+        }
+    }
 }
 
 fn on_probation(case: &Case<'_>, mut memory: RevisionMemory) -> Decision {
@@ -176,11 +235,7 @@ fn breached(
     let mut caps = Vec::new();
     let mut mode = reading.mode;
     if mode < case.policy.mode {
-        caps.push(format!(
-            "trigger {} has mode {}",
-            reading.trigger,
-            mode.name()
-        ));
+        caps.push(cap(case, &memory, reading));
     }
     let allowed = target::mode_allowed(target.proof, reading.cannot_run);
     if allowed < mode {
@@ -230,6 +285,22 @@ fn breached(
         },
     };
     open(case, memory, incident)
+}
+
+/// Says, for people, what lowers the policy's mode.
+fn cap(case: &Case<'_>, memory: &RevisionMemory, reading: &TriggerReading) -> String {
+    let after = case.policy.after_probation;
+    if memory.verdict == Verdict::Good && after == reading.mode {
+        return format!(
+            "the revision is through its probation, and afterProbation is {}",
+            after.name()
+        );
+    }
+    format!(
+        "trigger {} has mode {}",
+        reading.trigger,
+        reading.mode.name()
+    )
 }
 
 /// Silence that rolls back is as good as automatic, so whatever caps that caps it too.

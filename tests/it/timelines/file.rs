@@ -35,25 +35,38 @@ pub(super) struct Release {
     /// Whether its rollout never completes.
     #[serde(default)]
     stalls: bool,
+    /// What a query gives while it runs.
+    #[serde(default)]
+    value: f64,
+    /// Whether an alert fires while it runs.
+    #[serde(default)]
+    alert: bool,
+    /// Share of the replicas that is available, such as `50%`; all where it is not said.
+    available: Option<String>,
 }
 
 impl Release {
     pub(super) fn behaviour(&self) -> Result<Behaviour, String> {
-        let errors = match &self.errors {
-            None => 0.0,
-            Some(text) => text
-                .strip_suffix('%')
-                .and_then(|number| number.parse::<f64>().ok())
-                .ok_or_else(|| format!("errors: {text:?} is no percentage"))?,
-        };
         Ok(Behaviour {
             requests: self.requests.unwrap_or(Behaviour::default().requests),
-            errors: errors / 100.0,
+            errors: share("errors", self.errors.as_deref(), 0.0)?,
             failing_probes: self.failing_probes,
             crashes: self.crashes,
             stalls: self.stalls,
+            value: self.value,
+            alert: self.alert,
+            available: share("available", self.available.as_deref(), 1.0)?,
         })
     }
+}
+
+fn share(field: &str, text: Option<&str>, usual: f64) -> Result<f64, String> {
+    let Some(text) = text else {
+        return Ok(usual);
+    };
+    let number = text.strip_suffix('%').and_then(|text| text.parse().ok());
+    let percent: f64 = number.ok_or_else(|| format!("{field}: {text:?} is no percentage"))?;
+    Ok(percent / 100.0)
 }
 
 /// What happens at a time, in this order, and what is expected after it.
