@@ -7,7 +7,7 @@ use jiff::SignedDuration;
 use serde_json::Value;
 
 use super::duration;
-use crate::api::v1alpha1::bounds::{Count, DURATION_LENGTH, PERCENTAGE_LENGTH, Span};
+use crate::api::v1alpha1::bounds::{Count, DURATION_LENGTH, Decimal, PERCENTAGE_LENGTH, Span};
 use crate::decide::Ratio;
 
 /// Problems that are told of one object. Nobody reads more, and an object may hold a megabyte of them.
@@ -84,6 +84,34 @@ impl<'a> Field<'a> {
             .and_then(|value| value.get(name))
             .filter(|value| !value.is_null());
         Self { path, value }
+    }
+
+    /// The last part of the path.
+    pub(super) fn name(&self) -> &str {
+        self.path.rsplit('.').next().unwrap_or_default()
+    }
+
+    /// Returns whether nothing is there, not even a wrong value.
+    pub(super) fn is_empty(&self) -> bool {
+        self.value
+            .is_none_or(|value| value.as_object().is_some_and(serde_json::Map::is_empty))
+    }
+
+    /// Returns the keys of an object that have a value; none of anything else.
+    pub(super) fn keys(&self) -> impl Iterator<Item = &'a str> {
+        let map = self.value.and_then(Value::as_object);
+        map.into_iter()
+            .flatten()
+            .filter(|(_, value)| !value.is_null())
+            .map(|(key, _)| key.as_str())
+    }
+
+    /// Notes that this field must not stand beside `other`, if it does.
+    pub(super) fn excluded_by(&self, other: &str, problems: &Problems) {
+        if self.given() {
+            let problem = format!("excludes {other}; keep one of them");
+            self.wrong(problem, &format!("no {}", self.name()), problems);
+        }
     }
 
     /// Notes a problem with this field.
@@ -267,6 +295,21 @@ impl<'a> Field<'a> {
         ratio
     }
 
+    /// Returns a number within `decimal`; the usual one when it is missing or wrong.
+    pub(super) fn decimal(&self, decimal: Decimal, problems: &Problems) -> f64 {
+        let usual = number(decimal.usual, decimal).unwrap_or(decimal.most);
+        let good = format!("{:?}", decimal.usual);
+        let length = u32::try_from(decimal.length()).unwrap_or(u32::MAX);
+        let Some(text) = self.text(length, &good, problems) else {
+            return usual;
+        };
+        number(text, decimal).unwrap_or_else(|| {
+            let problem = format!("{} is not {}", cut(text), decimal.words);
+            self.wrong(problem, &good, problems);
+            usual
+        })
+    }
+
     /// Returns yes or no; no when it is missing or wrong.
     pub(super) fn fact(&self, problems: &Problems) -> bool {
         match self.value {
@@ -309,6 +352,26 @@ pub(super) fn ratio(text: &str) -> Option<Ratio> {
     (1..=1_000_000)
         .contains(&millionths)
         .then(|| Ratio(f64::from(millionths) / 1_000_000.0))
+}
+
+/// Looks at the digits by hand: a parser of floats would take `1e2`, `inf`, `NaN` and `+1` too.
+pub(super) fn number(text: &str, decimal: Decimal) -> Option<f64> {
+    let digits = |text: &str, most: usize| {
+        (1..=most).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_digit())
+    };
+    let unsigned = match text.strip_prefix('-') {
+        Some(unsigned) if decimal.signed => unsigned,
+        Some(_) => return None,
+        None => text,
+    };
+    let (whole, part) = unsigned
+        .split_once('.')
+        .map_or((unsigned, None), |(whole, part)| (whole, Some(part)));
+    let good = digits(whole, decimal.whole) && part.is_none_or(|part| digits(part, decimal.part));
+    let number: f64 = text.parse().ok().filter(|_| good)?;
+    (decimal.least..=decimal.most)
+        .contains(&number)
+        .then_some(number)
 }
 
 /// Returns the beginning of a text in quotes, with control characters escaped.

@@ -1,7 +1,16 @@
-//! Label matchers that a policy adds to a query.
+//! Label matchers, and names of labels, that a policy adds to a query.
 //!
 //! They are pasted between the braces of a selector, so what is let through must not be able to
 //! close them.
+
+/// Returns whether `text` is the name of a label, as Prometheus has them without quotes.
+pub(super) fn is_label_name(text: &str) -> bool {
+    let letter = |byte: u8| byte.is_ascii_alphabetic() || byte == b'_';
+    text.bytes().next().is_some_and(letter)
+        && text
+            .bytes()
+            .all(|byte| letter(byte) || byte.is_ascii_digit())
+}
 
 /// Returns what is wrong with `text`, if anything is.
 pub(super) fn problem(text: &str) -> Option<String> {
@@ -22,7 +31,7 @@ fn after_matcher(text: &str) -> Result<&str, String> {
         .take_while(|byte| byte.is_ascii_alphanumeric() || *byte == b'_')
         .count();
     let (name, rest) = text.split_at(letters);
-    if name.is_empty() || name.starts_with(|first: char| first.is_ascii_digit()) {
+    if !is_label_name(name) {
         return Err("does not begin with the name of a label".to_owned());
     }
     if name == "__name__" {

@@ -63,7 +63,9 @@ fn policy(spec: &Field<'_>, name: String, problems: &Problems) -> Policy {
         },
         pause_rollout: spec.child("pauseRollout").fact(problems),
         rollback: rollback(&spec.child("rollback"), problems),
-        after_probation: Mode::Observe,
+        after_probation: spec
+            .child("afterProbation")
+            .one_of(&MODES, Mode::Observe, problems),
     }
 }
 
@@ -91,8 +93,7 @@ fn targets(spec: &Field<'_>, problems: &Problems) -> Targets {
     let labels = spec.child("selector");
     if labels.given() {
         if !references.is_empty() {
-            let problem = "excludes targetRefs; keep one of them";
-            labels.wrong(problem, "no selector", problems);
+            labels.excluded_by("targetRefs", problems);
         }
         return Targets::Selector(selector::parsed(&labels, problems));
     }

@@ -1,21 +1,17 @@
 //! Reading the triggers of a policy.
 
+mod queries;
+mod requests;
+mod running;
+
 use std::collections::BTreeSet;
 
-use super::field::{Field, Problems, cut, ratio};
-use super::matchers;
-use crate::api::v1alpha1::bounds::{
-    FOR, MATCHERS_LENGTH, MINIMUM_REQUESTS, PODS, PROBE_WINDOW, RATE_WINDOW, RESTART_WINDOW,
-    THRESHOLD, TRIGGER_NAME_LENGTH, TRIGGERS,
-};
-use crate::decide::{
-    ErrorRate, LabelNames, Limit, Mode, Preset, Probe, ProbeFailures, Rate, Ratio, Requests,
-    Restarts, Shape, Trigger, TriggerKind,
-};
+use super::field::{Field, Problems, cut};
+use crate::api::v1alpha1::bounds::{TRIGGER_NAME_LENGTH, TRIGGERS};
+use crate::decide::{Mode, Trigger, TriggerKind};
 
-const GOOD_THRESHOLD: &str = "\"5%\"";
-const DEFAULT_THRESHOLD: Ratio = Ratio(0.05);
-const GOOD_MATCHERS: &str = r#"'route="/pay",method!="GET"'"#;
+/// Keys of a trigger that are quoted when none of them is a kind.
+const KEYS: usize = 4;
 
 /// Returns the triggers of the policy, or the default ones when it has none.
 pub(super) fn parsed(spec: &Field<'_>, problems: &Problems) -> Vec<Trigger> {
@@ -55,12 +51,16 @@ fn defaults() -> Vec<Trigger> {
     vec![
         trigger(
             "crashes",
-            TriggerKind::Restarts(restarts(&empty, &problems)),
+            TriggerKind::Restarts(running::restarts(&empty, &problems)),
         ),
         trigger("stuck", TriggerKind::RolloutStalled),
         trigger(
+            "down",
+            TriggerKind::Unavailable(running::unavailable(&empty, &problems)),
+        ),
+        trigger(
             "server-errors",
-            TriggerKind::ErrorRate(rate(&empty, DEFAULT_THRESHOLD, &problems)),
+            TriggerKind::ErrorRate(requests::usual_error_rate(&empty, &problems)),
         ),
     ]
 }
@@ -85,11 +85,14 @@ fn trigger(field: &Field<'_>, problems: &Problems) -> Option<Trigger> {
             .object("{}", problems)
             .then(|| kind(field, problems))?,
         [] => {
-            field.wrong("has no kind that is known", &kind_names(), problems);
+            let problem = format!("has no kind that is known{}", other_keys(field));
+            field.wrong(problem, &kind_names(), problems);
             return None;
         }
         [_, _, ..] => {
-            field.wrong("has more than one kind", &kind_names(), problems);
+            let given: Vec<&str> = kinds.iter().map(|(kind, _)| kind.name()).collect();
+            let problem = format!("has more than one kind: {}", given.join(", "));
+            field.wrong(problem, &kind_names(), problems);
             return None;
         }
     };
@@ -112,16 +115,43 @@ type Kind = fn(&Field<'_>, &Problems) -> TriggerKind;
 
 const KINDS: &[(&str, Kind)] = &[
     ("errorRate", |field, problems| {
-        TriggerKind::ErrorRate(error_rate(field, problems))
+        TriggerKind::ErrorRate(requests::error_rate(field, problems))
+    }),
+    ("latency", |field, problems| {
+        TriggerKind::Latency(requests::latency(field, problems))
     }),
     ("probeFailures", |field, problems| {
-        TriggerKind::ProbeFailures(probe_failures(field, problems))
+        TriggerKind::ProbeFailures(running::probe_failures(field, problems))
     }),
     ("restarts", |field, problems| {
-        TriggerKind::Restarts(restarts(field, problems))
+        TriggerKind::Restarts(running::restarts(field, problems))
     }),
     ("rolloutStalled", |_, _| TriggerKind::RolloutStalled),
+    ("unavailable", |field, problems| {
+        TriggerKind::Unavailable(running::unavailable(field, problems))
+    }),
+    ("promql", |field, problems| {
+        TriggerKind::PromQl(queries::promql(field, problems))
+    }),
+    ("alert", |field, problems| {
+        TriggerKind::Alert(queries::alert(field, problems))
+    }),
 ];
+
+/// Names what stands where a kind should: a spelling mistake, or a kind of a newer version.
+fn other_keys(field: &Field<'_>) -> String {
+    let others: Vec<String> = field
+        .keys()
+        .filter(|key| !["name", "mode"].contains(key))
+        .take(KEYS)
+        .map(cut)
+        .collect();
+    if others.is_empty() {
+        String::new()
+    } else {
+        format!(": {} is none", others.join(", "))
+    }
+}
 
 fn kind_names() -> String {
     let names: Vec<&str> = KINDS.iter().map(|(name, _)| *name).collect();
@@ -142,71 +172,4 @@ fn name(field: &Field<'_>, problems: &Problems) -> Option<String> {
         field.wrong(problem, "server-errors", problems);
     }
     Some(text.to_owned())
-}
-
-fn error_rate(field: &Field<'_>, problems: &Problems) -> ErrorRate {
-    let limit = field.child("threshold");
-    if !limit.given() {
-        limit.wrong("is missing", GOOD_THRESHOLD, problems);
-    }
-    let threshold = limit.percentage(GOOD_THRESHOLD, problems);
-    rate(field, threshold.unwrap_or(DEFAULT_THRESHOLD), problems)
-}
-
-fn rate(field: &Field<'_>, threshold: Ratio, problems: &Problems) -> ErrorRate {
-    let presets = [
-        ("HTTPRequests", Preset::HttpRequests),
-        ("Istio", Preset::Istio),
-    ];
-    let more = field.child("match");
-    let matchers = more
-        .text(MATCHERS_LENGTH, GOOD_MATCHERS, problems)
-        .unwrap_or_default();
-    if let Some(problem) = matchers::problem(matchers) {
-        more.wrong(
-            format!("{} {problem}", cut(matchers)),
-            GOOD_MATCHERS,
-            problems,
-        );
-    }
-    ErrorRate {
-        requests: Requests::Preset(Shape {
-            preset: field
-                .child("preset")
-                .one_of(&presets, Preset::HttpRequests, problems),
-            matchers: matchers.strip_suffix(',').unwrap_or(matchers).to_owned(),
-            labels: LabelNames::default(),
-        }),
-        rate: Rate {
-            limit: Limit::Threshold {
-                threshold,
-                sustained: field.child("for").duration(FOR, problems),
-            },
-            window: field.child("window").duration(RATE_WINDOW, problems),
-            minimum_requests: field
-                .child("minimumRequests")
-                .count(MINIMUM_REQUESTS, problems),
-        },
-    }
-}
-
-fn probe_failures(field: &Field<'_>, problems: &Problems) -> ProbeFailures {
-    let probes =
-        [Probe::Liveness, Probe::Readiness, Probe::Startup].map(|probe| (probe.name(), probe));
-    ProbeFailures {
-        probe: field
-            .child("probe")
-            .one_of(&probes, Probe::Liveness, problems),
-        threshold: field.child("threshold").count(THRESHOLD, problems),
-        window: field.child("window").duration(PROBE_WINDOW, problems),
-    }
-}
-
-fn restarts(field: &Field<'_>, problems: &Problems) -> Restarts {
-    let pods = field.child("pods").percentage(PODS, problems);
-    Restarts {
-        threshold: field.child("threshold").count(THRESHOLD, problems),
-        window: field.child("window").duration(RESTART_WINDOW, problems),
-        pods: pods.or_else(|| ratio(PODS)).unwrap_or(Ratio(1.0)),
-    }
 }

@@ -79,10 +79,21 @@ const DAY: i64 = 86_400;
 
 pub const PROBATION: Span = Span::new(1, 7 * DAY, "15m");
 pub const RATE_WINDOW: Span = Span::new(1, DAY, "1m");
+/// Histograms of requests end between 10 seconds and a few minutes. The usual value is an example:
+/// what is too slow, only the user knows.
+pub const LATENCY: Span = Span {
+    least: SignedDuration::from_millis(1),
+    most: SignedDuration::from_secs(600),
+    usual: "800ms",
+};
 pub const PROBE_WINDOW: Span = Span::new(1, DAY, "2m");
 pub const RESTART_WINDOW: Span = Span::new(1, DAY, "5m");
 /// Zero: the first look counts.
 pub const FOR: Span = Span::new(0, DAY, "2m");
+/// Half of the replicas are gone: worth less patience than a rate, but more than one reschedule.
+pub const UNAVAILABLE_FOR: Span = Span::new(0, DAY, "1m");
+/// An alert has waited already, for the time in its own rule.
+pub const ALERT_FOR: Span = Span::new(0, DAY, "0s");
 pub const APPROVAL_TIMEOUT: Span = Span::new(1, 7 * DAY, "30m");
 pub const DEADLINE: Span = Span::new(1, DAY, "10m");
 /// An answer that takes longer says nothing about now.
@@ -104,7 +115,110 @@ pub const REQUIRED: Count = count(1, 16, 1);
 pub const MINIMUM_REQUESTS: Count = count(1, 1_000_000, 20);
 pub const THRESHOLD: Count = count(1, 10_000, 3);
 
+/// A number with a point, written as text because such numbers do not survive every tool between an
+/// editor and the API server.
+#[derive(Clone, Copy, Debug)]
+pub struct Decimal {
+    /// Digits before the point, at most.
+    pub whole: usize,
+    /// Digits after the point, at most.
+    pub part: usize,
+    pub signed: bool,
+    pub least: f64,
+    pub most: f64,
+    /// What the field takes, in words.
+    pub words: &'static str,
+    pub usual: &'static str,
+}
+
+impl Decimal {
+    #[must_use]
+    pub fn pattern(self) -> String {
+        let Self {
+            whole,
+            part,
+            signed,
+            ..
+        } = self;
+        let sign = if signed { "-?" } else { "" };
+        format!("^{sign}[0-9]{{1,{whole}}}([.][0-9]{{1,{part}}})?$")
+    }
+
+    /// Returns the characters of the longest number: sign, digits and point.
+    #[must_use]
+    pub const fn length(self) -> usize {
+        self.signed as usize + self.whole + 1 + self.part
+    }
+
+    /// Returns the rule that the API server applies to the field.
+    #[must_use]
+    pub fn rule(self) -> Rule {
+        let Self {
+            least,
+            most,
+            words,
+            usual,
+            ..
+        } = self;
+        let pattern = self.pattern();
+        // A double in CEL needs its point, which `{:?}` keeps.
+        let rule = format!(
+            "self.matches('{pattern}') && double(self) >= {least:?} && double(self) <= {most:?}"
+        );
+        let message = format!("must be {words}, such as {usual:?}");
+        Rule::new(rule).message(message.as_str())
+    }
+}
+
+/// `worseThanBefore.factor`. The least is the first number above 1 that can be written.
+pub const FACTOR: Decimal = Decimal {
+    whole: 4,
+    part: 4,
+    signed: false,
+    least: 1.0001,
+    most: 1_000.0,
+    words: "a number above 1 and up to 1000",
+    usual: "3",
+};
+/// `latency.percentile`. Below the median it is no longer about slow requests; above 99.999 no pod
+/// has enough of them.
+pub const PERCENTILE: Decimal = Decimal {
+    whole: 2,
+    part: 3,
+    signed: false,
+    least: 50.0,
+    most: 99.999,
+    words: "a number from 50 to 99.999",
+    usual: "99",
+};
+/// `promql.above` and `promql.below`. Fifteen digits are what a double holds exactly.
+pub const VALUE: Decimal = Decimal {
+    whole: 15,
+    part: 9,
+    signed: true,
+    least: -1e15,
+    most: 1e15,
+    words: "a number of at most 15 digits before and 9 after the point",
+    usual: "10",
+};
+
+/// Characters of a query of the user's own, as bounded as the time it may take.
+pub const QUERY_LENGTH: u32 = 4096;
+/// Labels that an alert must have.
+pub const ALERT_LABELS: u32 = 16;
+/// Characters of the value of such a label.
+pub const ALERT_VALUE_LENGTH: u32 = 256;
+/// Labels of an alert that are not the user's to choose.
+pub const ALERT_RESERVED: [&str; 3] = ["__name__", "alertstate", "namespace"];
+/// What names of labels look like in Prometheus.
+pub const METRIC_LABEL_PATTERN: &str = "^[a-zA-Z_][a-zA-Z0-9_]*$";
+pub const METRIC_LABEL_LENGTH: u32 = 128;
+
 /// The default of `metricSource`.
 pub const METRIC_SOURCE: &str = "default";
 /// The default of `restarts.pods`.
 pub const PODS: &str = "20%";
+/// The default of `unavailable.below`.
+pub const BELOW: &str = "50%";
+/// The default of `worseThanBefore.atLeast`.
+pub const AT_LEAST: &str = "1%";

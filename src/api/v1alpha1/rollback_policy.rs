@@ -13,7 +13,10 @@ use super::{Duration, Mode, bounds};
 
 pub use selector::{LabelValue, Operator, Requirement, Selector};
 pub use status::{RollbackPolicyStatus, TargetStatus, TriggerReading, TriggerStatus};
-pub use trigger::{ErrorRate, Preset, Probe, ProbeFailures, Restarts, RolloutStalled, Trigger};
+pub use trigger::{
+    Alert, AlertLabel, Custom, ErrorRate, LabelNames, Latency, Preset, Probe, ProbeFailures,
+    PromQl, Restarts, RolloutStalled, Trigger, Unavailable, WorseThanBefore,
+};
 
 /// What to watch and what to do.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, CustomResource, KubeSchema)]
@@ -79,12 +82,17 @@ pub struct RollbackPolicySpec {
     pub metric_source: String,
     // No default in the schema. What a default puts into a list belongs to nobody, so a server-side
     // apply that adds the first trigger would keep the default ones beside it for ever.
-    /// What makes a revision bad. Without any: "crashes" (restarts), "stuck" (rolloutStalled) and
-    /// "server-errors" (errorRate above 5% for 2m), each with its defaults.
+    /// What makes a revision bad. Without any: "crashes" (restarts), "stuck" (rolloutStalled), "down"
+    /// (unavailable below 50% for 1m) and "server-errors" (errorRate of preset Auto above 5% for 2m),
+    /// each with its defaults.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = bounds::TRIGGERS))]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["name".to_owned()]))]
     pub triggers: Vec<Trigger>,
+    /// How far Astern may go once a revision is through its probation: a breach is seldom its
+    /// release's fault then. Caps the mode.
+    #[serde(default)]
+    pub after_probation: Mode,
     /// Who must agree to a proposed rollback, and until when.
     #[serde(default)]
     pub approval: Approval,

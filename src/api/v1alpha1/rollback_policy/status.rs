@@ -81,6 +81,10 @@ pub struct TriggerStatus {
     pub trigger: String,
     /// Passing, Breached or Unknown.
     pub reading: TriggerReading,
+    /// The preset that has data for the Deployment. With preset Auto: the one that was found.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 32))]
+    pub preset: Option<String>,
     /// What was measured, or why nothing is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 1024))]
