@@ -9,12 +9,12 @@ mod running;
 
 use jiff::{SignedDuration, Timestamp};
 
+use self::requests::Case;
 use super::detectors::{counted, newest_sample, scrape_interval};
 use super::{
     Bad, Counters, Evidence, Measurement, Mode, Observed, PodCounters, Policy, ProbeFailures,
     Reading, Trigger, TriggerKind, TriggerReading, Unknown, Verdict,
 };
-use requests::Case;
 
 /// A pod is scraped once an interval, and two scrapes may be lost before its samples are stale.
 const STALE_AFTER_SCRAPES: i32 = 3;

@@ -85,12 +85,18 @@ pub(super) fn alert(
     };
     // What rings on while the release goes out is not of its making. Seen within one evaluation of the
     // release it began before: no rule is faster than that.
-    let released = observed.current_memory().map(|memory| memory.since);
-    if released.is_some_and(|released| since <= released) {
+    if since <= released(observed).unwrap_or(now) {
         return Reading::Unknown(Unknown::FiringBefore);
     }
     let lasted = asked.duration_since(since);
     lasting(Measurement::Alert { firing: true }, lasted, rule.sustained)
+}
+
+/// Returns when the current revision became current; `None` where it did so just now.
+fn released(observed: &Observed) -> Option<Timestamp> {
+    let known = observed.current_memory()?;
+    let current = observed.workload.current.as_ref()?;
+    (known.number == current.number).then_some(known.since)
 }
 
 /// Returns since when the alert fires without a break; `None` when it does not fire now.

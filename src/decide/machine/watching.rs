@@ -154,7 +154,7 @@ fn record_baselines(case: &Case<'_>, memory: &mut RevisionMemory) {
             continue;
         };
         let before = counted(&counters.old, BASELINE, newest);
-        if before.total > 0.0 {
+        if before.total.is_finite() && before.failed.is_finite() && before.total > 0.0 {
             memory
                 .baseline
                 .entry(trigger.name.clone())

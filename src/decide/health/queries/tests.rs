@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::*;
-use crate::decide::{Memory, Revision, RevisionMemory, Workload};
+use crate::decide::{Current, Memory, Revision, RevisionMemory, Workload};
 
 fn at(second: i64) -> Timestamp {
     Timestamp::UNIX_EPOCH + SignedDuration::from_secs(1_000_000 + second)
@@ -86,12 +86,17 @@ fn an_old_value_of_a_query_is_stale() {
 fn released() -> Observed {
     let current = Revision("bad0bad0".to_owned());
     let memory = RevisionMemory {
+        number: 2,
         since: at(50),
         ..RevisionMemory::default()
     };
     Observed {
         workload: Workload {
             template: current.clone(),
+            current: Some(Current {
+                number: 2,
+                created: at(50),
+            }),
             ..Workload::default()
         },
         memory: Memory {
@@ -135,6 +140,25 @@ fn an_alert_that_fired_before_the_release_says_nothing_about_it() {
     // It ended, and began anew.
     check_alert(&[40, 70, 80, 90], 95, 0, "Breached");
     check_alert(&[51, 60, 70, 80, 90], 95, 0, "Breached");
+}
+
+#[test]
+fn an_alert_at_the_first_look_at_a_release_fired_before_it() {
+    let mut observed = released();
+    if let Some(current) = &mut observed.workload.current {
+        current.number = 3;
+    }
+    let evidence = Evidence::Firing(Firing {
+        seen: vec![at(95)],
+        asked: Some(at(95)),
+        interval: Some(seconds(10)),
+    });
+    let rule = Alert {
+        labels: BTreeMap::new(),
+        sustained: seconds(0),
+    };
+    let reading = alert(&observed, Some(&evidence), &rule, at(100));
+    assert_eq!(word(&reading), "FiringBefore");
 }
 
 #[test]
