@@ -79,7 +79,7 @@ fn reading(observed: &Observed, trigger: &Trigger, now: Timestamp) -> Reading {
         TriggerKind::Restarts(rule) => running::restarts(observed, rule, now),
         TriggerKind::RolloutStalled => running::rollout_stalled(observed, now),
         TriggerKind::Unavailable(rule) => running::unavailable(observed, rule, now),
-        TriggerKind::PromQl(rule) => queries::promql(evidence, rule, now),
+        TriggerKind::PromQl(rule) => queries::promql(observed, evidence, rule, now),
         TriggerKind::Alert(rule) => queries::alert(observed, evidence, rule, now),
     }
 }

@@ -250,6 +250,20 @@ impl Observed {
         self.memory.revisions.get(&self.workload.template)
     }
 
+    /// Returns when the current revision became current; `None` where it did so just now, or is not
+    /// known yet.
+    #[must_use]
+    pub fn released(&self) -> Option<Timestamp> {
+        if let Some(incident) = &self.memory.incident
+            && incident.state == State::Verifying
+        {
+            return incident.timings.patched;
+        }
+        let known = self.current_memory()?;
+        let current = self.workload.current.as_ref()?;
+        (known.number == current.number).then_some(known.since)
+    }
+
     /// Returns how closely the current revision is worth looking at.
     #[must_use]
     pub fn attention(&self, policy: &Policy) -> Attention {

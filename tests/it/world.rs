@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 
 use astern::decide::{
-    Attempt, Attention, Availability, Current, Decision, Effect, Entry, EntryKind, Evidence,
+    self, Attempt, Attention, Availability, Current, Decision, Effect, Entry, EntryKind, Evidence,
     Firing, Incident, Memory, Observed, Pod, PodCounters, Policy, RestartCount, Revision, Sample,
     TriggerKind, Unknown, ValueAt, Workload,
 };
@@ -207,40 +207,66 @@ impl World {
         let samples: fn(&LivePod) -> &Vec<Sample> = match kind {
             TriggerKind::ErrorRate(_) => |pod| &pod.requests,
             TriggerKind::ProbeFailures(_) => |pod| &pod.probes,
-            TriggerKind::PromQl(_) => return Some(Evidence::Values(self.values.clone())),
-            TriggerKind::Alert(_) => {
-                return Some(Evidence::Firing(Firing {
-                    seen: self.firing.clone(),
-                    asked: Some(self.now),
-                    interval: Some(TICK),
-                }));
-            }
+            // What a query of the user asks for is not counted by pods.
+            TriggerKind::PromQl(_) | TriggerKind::Alert(_) => |_| const { &Vec::new() },
             TriggerKind::Latency(_)
             | TriggerKind::Restarts(_)
             | TriggerKind::RolloutStalled
             | TriggerKind::Unavailable(_) => return None,
         };
         let cause = "cannot be reached".to_owned();
-        match self.metrics {
-            Metrics::Gone => Some(Evidence::Missing(Unknown::NoAnswer { cause })),
-            Metrics::Empty => Some(Evidence::Missing(Unknown::NoData)),
-            Metrics::Partial => Some(Evidence::Missing(Unknown::Incomplete)),
-            Metrics::Working | Metrics::NotNumbers => {
-                let counted = |pod: &LivePod| PodCounters {
-                    pod: pod.name.clone(),
-                    born: pod.born,
-                    samples: samples(pod)
-                        .iter()
-                        .map(|sample| self.as_answered(*sample))
-                        .collect(),
-                };
-                Some(Evidence::Counters(astern::decide::Counters {
-                    new: self.pods.iter().map(counted).collect(),
-                    old: self.old.iter().map(counted).collect(),
-                    ..astern::decide::Counters::default()
-                }))
+        let missing = match self.metrics {
+            Metrics::Gone => Some(Unknown::NoAnswer { cause }),
+            Metrics::Empty => Some(Unknown::NoData),
+            Metrics::Partial => Some(Unknown::Incomplete),
+            // Whether an alert fires is no number, so this says nothing at all.
+            Metrics::NotNumbers if matches!(kind, TriggerKind::Alert(_)) => {
+                Some(Unknown::NotANumber)
             }
+            Metrics::Working | Metrics::NotNumbers => None,
+        };
+        if let Some(missing) = missing {
+            return Some(Evidence::Missing(missing));
         }
+        Some(match kind {
+            TriggerKind::PromQl(_) => Evidence::Values(self.values()),
+            TriggerKind::Alert(_) => Evidence::Firing(Firing {
+                seen: self.firing.clone(),
+                asked: Some(self.now),
+                interval: Some(TICK),
+            }),
+            TriggerKind::ErrorRate(_)
+            | TriggerKind::ProbeFailures(_)
+            | TriggerKind::Latency(_)
+            | TriggerKind::Restarts(_)
+            | TriggerKind::RolloutStalled
+            | TriggerKind::Unavailable(_) => Evidence::Counters(self.counted(samples)),
+        })
+    }
+
+    fn counted(&self, samples: fn(&LivePod) -> &Vec<Sample>) -> decide::Counters {
+        let counted = |pod: &LivePod| PodCounters {
+            pod: pod.name.clone(),
+            born: pod.born,
+            samples: samples(pod)
+                .iter()
+                .map(|sample| self.as_answered(*sample))
+                .collect(),
+        };
+        decide::Counters {
+            new: self.pods.iter().map(counted).collect(),
+            old: self.old.iter().map(counted).collect(),
+            ..decide::Counters::default()
+        }
+    }
+
+    fn values(&self) -> Vec<ValueAt> {
+        let numbers = self.metrics == Metrics::Working;
+        let answered = |value: &ValueAt| ValueAt {
+            at: value.at,
+            value: if numbers { value.value } else { f64::NAN },
+        };
+        self.values.iter().map(answered).collect()
     }
 
     fn as_answered(&self, sample: Sample) -> Sample {
@@ -483,7 +509,10 @@ impl World {
         let scraped = self.metrics == Metrics::Working
             && counters().any(|counted| counted.failed > 0.0 || counted.failed_probes > 0.0);
         let crashed = counters().any(|counted| counted.restarts >= 1.0);
-        scraped || crashed || self.workload.progress_deadline_exceeded
+        let told = self.metrics == Metrics::Working
+            && (self.firing.last() == Some(&self.now)
+                || self.values.last().is_some_and(|value| value.value > 0.0));
+        scraped || crashed || told || self.workload.progress_deadline_exceeded
     }
 }
 

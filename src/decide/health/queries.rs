@@ -7,7 +7,12 @@ use crate::decide::{
     Alert, Bound, Evidence, Firing, Measurement, Observed, PromQl, Reading, Unknown, ValueAt,
 };
 
-pub(super) fn promql(evidence: Option<&Evidence>, rule: &PromQl, now: Timestamp) -> Reading {
+pub(super) fn promql(
+    observed: &Observed,
+    evidence: Option<&Evidence>,
+    rule: &PromQl,
+    now: Timestamp,
+) -> Reading {
     let values = match evidence {
         Some(Evidence::Values(values)) => values,
         other => return Reading::Unknown(missing(other)),
@@ -24,6 +29,10 @@ pub(super) fn promql(evidence: Option<&Evidence>, rule: &PromQl, now: Timestamp)
     if age > step * STALE_AFTER_SCRAPES {
         return Reading::Unknown(Unknown::Stale { age });
     }
+    let released = observed.released().unwrap_or(now);
+    if newest.at <= released {
+        return Reading::Unknown(Unknown::NoData);
+    }
     let measurement = Measurement::Value {
         value: newest.value,
         bound: rule.bound,
@@ -35,6 +44,9 @@ pub(super) fn promql(evidence: Option<&Evidence>, rule: &PromQl, now: Timestamp)
         .last();
     match since {
         None => Reading::Passing(measurement),
+        Some(since) if since.at <= released => Reading::Unknown(Unknown::BadBefore {
+            measurement: Box::new(measurement),
+        }),
         Some(since) => lasting(
             measurement,
             newest.at.duration_since(since.at),
@@ -85,18 +97,11 @@ pub(super) fn alert(
     };
     // What rings on while the release goes out is not of its making. Seen within one evaluation of the
     // release it began before: no rule is faster than that.
-    if since <= released(observed).unwrap_or(now) {
+    if since <= observed.released().unwrap_or(now) {
         return Reading::Unknown(Unknown::FiringBefore);
     }
     let lasted = asked.duration_since(since);
     lasting(Measurement::Alert { firing: true }, lasted, rule.sustained)
-}
-
-/// Returns when the current revision became current; `None` where it did so just now.
-fn released(observed: &Observed) -> Option<Timestamp> {
-    let known = observed.current_memory()?;
-    let current = observed.workload.current.as_ref()?;
-    (known.number == current.number).then_some(known.since)
 }
 
 /// Returns since when the alert fires without a break; `None` when it does not fire now.

@@ -314,12 +314,11 @@ fn approval_terms(case: &Case<'_>, capped: bool) -> ApprovalTerms {
 
 /// Writes the incident down first; the next look at it acts. An operator that stops in between finds
 /// the record and goes on from it.
-fn open(case: &Case<'_>, mut memory: RevisionMemory, incident: Incident) -> Decision {
+///
+/// The verdict changes only then: the same operator would judge a revision that is good no longer by
+/// other rules, and might not come to the same end.
+fn open(case: &Case<'_>, memory: RevisionMemory, incident: Incident) -> Decision {
     let state = incident.state;
-    if state == State::RollingBack {
-        memory.verdict = Verdict::Bad;
-        memory.proof = None;
-    }
     let mut decision = keep(
         case,
         memory,

@@ -1,9 +1,9 @@
 //! Random policies, and what may happen to a Deployment under them.
 
 use astern::decide::{
-    ApprovalTerms, EntryKind, ErrorRate, LabelNames, Limit, Mode, OnTimeout, Policy, Preset, Probe,
-    ProbeFailures, Rate, Ratio, Requests, Restarts, Revision, RollbackTerms, Shape, Trigger,
-    TriggerKind,
+    Alert, ApprovalTerms, Bound, EntryKind, ErrorRate, LabelNames, Limit, Mode, OnTimeout, Policy,
+    Preset, Probe, ProbeFailures, PromQl, Rate, Ratio, Requests, Restarts, Revision, RollbackTerms,
+    Shape, Trigger, TriggerKind,
 };
 use jiff::SignedDuration;
 use proptest::prelude::*;
@@ -117,9 +117,22 @@ fn kind() -> impl Strategy<Value = TriggerKind> {
             pods: Ratio(0.2),
         })
     });
+    let promql = seconds(0..=20).prop_map(|sustained| {
+        TriggerKind::PromQl(PromQl {
+            query: "pool_pending".to_owned(),
+            bound: Bound::Above(10.0),
+            sustained,
+        })
+    });
+    let alert = seconds(0..=20).prop_map(|sustained| {
+        let labels = [("alertname".to_owned(), "CheckoutDown".to_owned())].into();
+        TriggerKind::Alert(Alert { labels, sustained })
+    });
     prop_oneof![
         4 => error_rate,
         1 => probes,
+        1 => promql,
+        1 => alert,
         2 => restarts,
         1 => Just(TriggerKind::RolloutStalled),
     ]
@@ -161,17 +174,20 @@ pub(super) fn policy() -> impl Strategy<Value = Policy> {
         approval,
         any::<bool>(),
         rollback,
+        prop_oneof![2 => Just(Mode::Observe), 1 => mode()],
     )
         .prop_map(
-            |(mode, probation, triggers, approval, pause_rollout, rollback)| Policy {
-                name: "checkout-policy".to_owned(),
-                mode,
-                probation,
-                triggers,
-                approval,
-                pause_rollout,
-                rollback,
-                after_probation: Mode::Observe,
+            |(mode, probation, triggers, approval, pause_rollout, rollback, after_probation)| {
+                Policy {
+                    name: "checkout-policy".to_owned(),
+                    mode,
+                    probation,
+                    triggers,
+                    approval,
+                    pause_rollout,
+                    rollback,
+                    after_probation,
+                }
             },
         )
 }
@@ -218,13 +234,19 @@ fn behaviour() -> impl Strategy<Value = Behaviour> {
         any::<bool>(),
         prop_oneof![Just(0.0), Just(6.0)],
         any::<bool>(),
+        prop_oneof![Just(0.0), Just(50.0)],
+        any::<bool>(),
     )
-        .prop_map(|(failing_probes, crashes, stalls)| Behaviour {
-            failing_probes,
-            crashes,
-            stalls,
-            ..Behaviour::default()
-        });
+        .prop_map(
+            |(failing_probes, crashes, stalls, value, alert)| Behaviour {
+                failing_probes,
+                crashes,
+                stalls,
+                value,
+                alert,
+                ..Behaviour::default()
+            },
+        );
     prop_oneof![2 => fine, 2 => failing, 2 => otherwise, 4 => Just(hopeless())]
 }
 
@@ -234,6 +256,8 @@ fn hopeless() -> Behaviour {
         errors: 0.5,
         failing_probes: true,
         crashes: 6.0,
+        value: 50.0,
+        alert: true,
         ..Behaviour::default()
     }
 }

@@ -259,7 +259,10 @@ impl Oracle {
         let measures = policy.triggers.iter().any(|trigger| {
             let metric = matches!(
                 trigger.kind,
-                TriggerKind::ErrorRate(_) | TriggerKind::ProbeFailures(_)
+                TriggerKind::ErrorRate(_)
+                    | TriggerKind::ProbeFailures(_)
+                    | TriggerKind::PromQl(_)
+                    | TriggerKind::Alert(_)
             );
             metric && trigger.mode != Some(Mode::Disabled)
         });

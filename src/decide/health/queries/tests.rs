@@ -36,7 +36,10 @@ fn check_query(evidence: Option<&Evidence>, bound: Bound, expected: &str) {
         bound,
         sustained: seconds(30),
     };
-    assert_eq!(word(&promql(evidence, &rule, at(100))), expected);
+    assert_eq!(
+        word(&promql(&released(), evidence, &rule, at(100))),
+        expected
+    );
 }
 
 #[test]
@@ -69,6 +72,23 @@ fn a_query_without_an_answer_says_nothing() {
     }
     let missing = Evidence::Missing(Unknown::EmptyAnswer);
     check_query(Some(&missing), above, "EmptyAnswer");
+}
+
+#[test]
+fn a_query_that_was_bad_before_the_release_says_nothing_about_it() {
+    let above = Bound::Above(10.0);
+    for (samples, expected) in [
+        (vec![(40, 11.0), (50, 11.0), (90, 12.0)], "BadBefore"),
+        (vec![(50, 11.0), (70, 11.0), (90, 12.0)], "BadBefore"),
+        (vec![(50, 10.0), (60, 11.0), (90, 12.0)], "Breached"),
+        (
+            vec![(40, 11.0), (55, 10.0), (60, 11.0), (90, 12.0)],
+            "Breached",
+        ),
+        (vec![(20, 11.0), (50, 11.0)], "NoData"),
+    ] {
+        check_query(Some(&values(&samples)), above, expected);
+    }
 }
 
 #[test]
