@@ -11,10 +11,10 @@ use crate::decide::{Alert, Bound, PromQl, TriggerKind};
 
 #[track_caller]
 fn promql(fields: &Value) -> PromQl {
-    match taken("promql", fields) {
-        TriggerKind::PromQl(promql) => promql,
-        other => panic!("{other:?}"),
-    }
+    let TriggerKind::PromQl(promql) = taken("promql", fields) else {
+        panic!("{fields}");
+    };
+    promql
 }
 
 #[track_caller]

@@ -12,18 +12,18 @@ use crate::decide::{
 
 #[track_caller]
 fn error_rate(fields: &Value) -> ErrorRate {
-    match taken("errorRate", fields) {
-        TriggerKind::ErrorRate(rate) => rate,
-        other => panic!("{other:?}"),
-    }
+    let TriggerKind::ErrorRate(rate) = taken("errorRate", fields) else {
+        panic!("{fields}");
+    };
+    rate
 }
 
 #[track_caller]
 fn latency(fields: &Value) -> Latency {
-    match taken("latency", fields) {
-        TriggerKind::Latency(latency) => latency,
-        other => panic!("{other:?}"),
-    }
+    let TriggerKind::Latency(latency) = taken("latency", fields) else {
+        panic!("{fields}");
+    };
+    latency
 }
 
 #[track_caller]
