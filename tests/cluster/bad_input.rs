@@ -2,10 +2,13 @@
 //!
 //! With kubectl, as users meet it: what counts is that its message names the field.
 
+mod triggers;
+
 use std::fmt::Write as _;
 
 use anyhow::{Context as _, ensure};
 use astern_testbed::bed::{Bed, Output};
+use serde_json::{Value, json};
 
 use crate::support::{installed, namespace, repository, run};
 
@@ -43,29 +46,6 @@ fn bad_policies() -> Vec<Case> {
         ),
         case("{probation: 1d}", &["spec.probation", "such as \"15m\""]),
         case("{probation: 169h}", &["spec.probation", "from 1s to 168h"]),
-        case(
-            "{triggers: [{name: both, restarts: {}, rolloutStalled: {}}]}",
-            &[
-                "spec.triggers[0]",
-                "exactly one of errorRate, probeFailures",
-            ],
-        ),
-        case(
-            "{triggers: [{name: none}]}",
-            &["spec.triggers[0]", "exactly one of"],
-        ),
-        case(
-            "{triggers: [{name: a, errorRate: {threshold: \"500%\"}}]}",
-            &["spec.triggers[0].errorRate.threshold", "such as \"5%\""],
-        ),
-        case(
-            "{triggers: [{name: a, errorRate: {threshold: \"0%\"}}]}",
-            &["spec.triggers[0].errorRate.threshold", "above 0%"],
-        ),
-        case(
-            "{triggers: [{name: a, errorRate: {threshold: \"5%\", match: 'a=\"b\"} or up{'}}]}",
-            &["spec.triggers[0].errorRate.match", "without braces"],
-        ),
         case(
             "{triggers: [{name: a, restarts: {}}, {name: a, rolloutStalled: {}}]}",
             &["spec.triggers[1]", "Duplicate value"],
@@ -121,6 +101,10 @@ fn bad_policies() -> Vec<Case> {
                 "recovery.for must be shorter than deadline",
             ],
         ),
+        case(
+            "{afterProbation: Never}",
+            &["spec.afterProbation", "\"Observe\", \"RequireApproval\""],
+        ),
         case("null", &["spec", "Required value"]),
         // What kubectl itself finds: a typing error must not become a policy that guards nothing.
         case(
@@ -135,7 +119,7 @@ fn a_policy_that_makes_no_sense_is_refused_by_field() {
     run(async {
         let bed = installed().await?;
         let namespace = namespace(bed, "input").await?;
-        for case in bad_policies() {
+        for case in bad_policies().into_iter().chain(triggers::bad()) {
             let manifest = manifest("RollbackPolicy", "bad", &case.spec);
             let output = create(bed, &namespace, &manifest).await?;
             refused(&output, &case)?;
@@ -185,32 +169,50 @@ fn defaults_are_filled_in_where_nothing_is_said() {
         let bed = installed().await?;
         let namespace = namespace(bed, "input").await?;
         // A key with nothing behind it is nothing said.
-        let spec = "{mode: , approval: , targetRefs: [{name: checkout}], triggers: [{name: a, errorRate: {threshold: \"5%\"}}]}";
+        let spec = "{mode: , approval: , targetRefs: [{name: checkout}], triggers: [\
+            {name: a, errorRate: {threshold: \"5%\"}}, \
+            {name: b, errorRate: {custom: {total: t, errors: e}, worseThanBefore: {}}}, \
+            {name: c, latency: {threshold: 1s}}, \
+            {name: d, unavailable: {}}, \
+            {name: e, promql: {query: up, below: \"1\"}}, \
+            {name: f, alert: {matchLabels: {alertname: Down}}}]}";
         let output = create(bed, &namespace, &manifest("RollbackPolicy", "filled", spec)).await?;
         ensure!(output.status.success(), "{}", output.stderr);
         let get = ["get", "rbp", "filled", "-n", &namespace, "-o", "json"];
         let output = bed.kubectl(bed.kubeconfig(), &get, None).await?;
-        let stored: serde_json::Value = serde_json::from_str(&output.stdout)?;
-        let expected = serde_json::json!({
+        let stored: Value = serde_json::from_str(&output.stdout)?;
+        let expected = json!({
             "mode": "Observe",
             "probation": "15m",
             "metricSource": "default",
+            "afterProbation": "Observe",
             "pauseRollout": false,
             "approval": {"required": 1, "timeout": "30m", "onTimeout": "Escalate"},
             "rollback": {"deadline": "10m", "recovery": {"for": "2m"}},
             "targetRefs": [{"group": "apps", "kind": "Deployment", "name": "checkout"}],
-            "triggers": [{"name": "a", "errorRate": {
-                "preset": "HTTPRequests", "threshold": "5%", "window": "1m", "for": "2m", "minimumRequests": 20,
-            }}],
+            "triggers": [
+                {"name": "a", "errorRate": {
+                    "threshold": "5%", "window": "1m", "minimumRequests": 20,
+                }},
+                {"name": "b", "errorRate": {
+                    "custom": {"total": "t", "errors": "e"},
+                    "worseThanBefore": {"factor": "3", "atLeast": "1%"},
+                    "window": "1m", "minimumRequests": 20,
+                }},
+                {"name": "c", "latency": {
+                    "preset": "Auto", "percentile": "99", "threshold": "1s",
+                    "window": "1m", "for": "2m", "minimumRequests": 20,
+                }},
+                {"name": "d", "unavailable": {"below": "50%", "for": "1m"}},
+                {"name": "e", "promql": {"query": "up", "below": "1", "for": "2m"}},
+                {"name": "f", "alert": {"matchLabels": {"alertname": "Down"}, "for": "0s"}},
+            ],
         });
         ensure!(stored["spec"] == expected, "{:#}", stored["spec"]);
         // What the API server fills in is what the parser would have filled in.
         let filled = astern::api::parse::rollback_policy(&stored);
         let mut bare = stored.clone();
-        bare["spec"] = serde_json::json!({
-            "targetRefs": [{"name": "checkout"}],
-            "triggers": [{"name": "a", "errorRate": {"threshold": "5%"}}],
-        });
+        bare["spec"] = serde_saphyr::from_str(spec)?;
         ensure!(
             filled == astern::api::parse::rollback_policy(&bare),
             "{filled:?}"

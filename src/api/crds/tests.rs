@@ -1,8 +1,11 @@
 //! The API server refuses a definition that breaks these rules, and says so only when it is installed.
 
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 use super::definitions;
+use crate::api::parse;
+use crate::api::v1alpha1::RollbackPolicySpec;
+use crate::api::v1alpha1::rollback_policy::Trigger;
 
 /// Keywords that a structural schema may hold outside `allOf`, `anyOf`, `oneOf` and `not`.
 const KEYWORDS: &[&str] = &[
@@ -146,6 +149,84 @@ fn defaults_of_objects_equal_the_defaults_of_their_fields() {
             );
         }
     });
+}
+
+/// Fills in defaults as the API server does: where a field is missing or null, and within what it
+/// has filled in.
+fn fill(value: &mut Value, schema: &Value) {
+    if let Some(items) = value.as_array_mut() {
+        for item in items {
+            fill(item, &schema["items"]);
+        }
+        return;
+    }
+    let (Some(map), Some(properties)) = (value.as_object_mut(), schema["properties"].as_object())
+    else {
+        return;
+    };
+    for (name, property) in properties {
+        let missing = map.get(name).is_none_or(Value::is_null);
+        if let Some(default) = property.get("default").filter(|_| missing) {
+            map.insert(name.clone(), default.clone());
+        }
+        if let Some(value) = map.get_mut(name) {
+            fill(value, property);
+        }
+    }
+}
+
+/// Every way to write a trigger with as little as possible.
+fn bare_triggers() -> Vec<Value> {
+    let custom = json!({"total": "t", "errors": "e"});
+    vec![
+        json!({"errorRate": {"threshold": "5%"}}),
+        json!({"errorRate": {"worseThanBefore": {}}}),
+        json!({"errorRate": {"custom": custom, "threshold": "5%"}}),
+        json!({"errorRate": {"custom": custom, "worseThanBefore": {}}}),
+        json!({"errorRate": {"threshold": "5%", "labels": {}}}),
+        json!({"latency": {"threshold": "1s"}}),
+        json!({"probeFailures": {}}),
+        json!({"restarts": {}}),
+        json!({"rolloutStalled": {}}),
+        json!({"unavailable": {}}),
+        json!({"promql": {"query": "up", "above": "1"}}),
+        json!({"promql": {"query": "up", "below": "1"}}),
+        json!({"alert": {"matchLabels": {"alertname": "Down"}}}),
+    ]
+}
+
+/// A default that the schema fills in must neither differ from the parser's, nor exclude what the
+/// user has written.
+#[test]
+fn the_schema_and_the_parser_have_the_same_defaults() {
+    let definition = &definitions()[0];
+    let schema = &definition["spec"]["versions"][0]["schema"]["openAPIV3Schema"];
+    let schema = &schema["properties"]["spec"];
+    let mut specs = vec![
+        json!({}),
+        json!({"approval": {}, "rollback": {"recovery": {}}}),
+    ];
+    for (index, mut trigger) in bare_triggers().into_iter().enumerate() {
+        trigger["name"] = json!(format!("t{index}"));
+        specs.push(json!({"triggers": [trigger]}));
+    }
+    for kind in Trigger::KINDS {
+        let shown = |spec: &Value| spec["triggers"][0].get(kind).is_some();
+        assert!(specs.iter().any(shown), "{kind} is in no bare trigger");
+    }
+    let parsed = |spec: &Value| parse::rollback_policy(&json!({"spec": spec}));
+    for bare in specs {
+        let mut filled = bare.clone();
+        fill(&mut filled, schema);
+        let by_parser = parsed(&bare);
+        assert!(by_parser.is_ok(), "{bare}: {by_parser:?}");
+        assert_eq!(parsed(&filled), by_parser, "{filled}");
+        // The types that write objects have defaults too.
+        let typed: RollbackPolicySpec = serde_json::from_value(bare.clone()).unwrap();
+        let typed = serde_json::to_value(typed).unwrap();
+        assert_eq!(parsed(&typed), by_parser, "{typed}");
+        assert_eq!(typed, filled);
+    }
 }
 
 #[test]

@@ -173,3 +173,6 @@ fn name(field: &Field<'_>, problems: &Problems) -> Option<String> {
     }
     Some(text.to_owned())
 }
+
+#[cfg(test)]
+mod tests;

@@ -75,3 +75,6 @@ fn alert_label(name: &str, value: &Field<'_>, problems: &Problems) -> Option<Str
     let text = value.required(ALERT_VALUE_LENGTH, "CheckoutDown", problems)?;
     Some(text.to_owned())
 }
+
+#[cfg(test)]
+mod tests;

@@ -149,3 +149,6 @@ fn label_name(field: &Field<'_>, good: &str, problems: &Problems) -> Option<Stri
     }
     Some(text.to_owned())
 }
+
+#[cfg(test)]
+mod tests;
