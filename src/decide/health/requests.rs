@@ -187,8 +187,7 @@ impl<'a> Look<'a> {
     fn is_surely_worse(&self, factor: f64) -> bool {
         let arms = self.arms();
         let before = self.case.baseline.unwrap_or_else(|| arms.old_counted());
-        let caps = WORSE;
-        arms.compared_or_before(factor, caps, Some((before, AFTER)))
+        arms.compared_or_before(factor, WORSE, before, AFTER)
             .is_sure()
     }
 

@@ -1,5 +1,10 @@
 //! Levels by simulation with a fixed seed, and the shape of the functions.
 
+#![expect(
+    clippy::float_cmp,
+    reason = "whole numbers, or exactly the same arithmetic"
+)]
+
 use super::*;
 
 const UNCAPPED: Caps = Caps {

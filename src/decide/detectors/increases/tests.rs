@@ -1,5 +1,10 @@
 //! From raw samples to what was counted, on both sides of each rule.
 
+#![expect(
+    clippy::float_cmp,
+    reason = "whole numbers, or exactly the same arithmetic"
+)]
+
 use super::*;
 
 fn at(second: i64) -> Timestamp {

@@ -18,7 +18,7 @@ const HOLE_SCRAPES: f64 = 2.5;
 
 /// Both revisions, scrape by scrape.
 #[derive(Debug)]
-pub struct Arms {
+pub(super) struct Arms {
     /// Of all pods, in order of their ends.
     new: Vec<Increase>,
     /// Pod by pod, those that have any.
@@ -30,7 +30,7 @@ pub struct Arms {
 
 impl Arms {
     #[must_use]
-    pub fn of(case: &Case<'_>, scraping: &Scraping) -> Self {
+    pub(super) fn of(case: &Case<'_>, scraping: &Scraping) -> Self {
         let all = |pod: &PodCounters| -> Vec<Increase> {
             scraping.increases(pod, Timestamp::MIN).collect()
         };
@@ -49,7 +49,7 @@ impl Arms {
 
     /// Gathers the evidence of all scrapes that ran beside old pods.
     #[must_use]
-    pub fn compared(&self, factor: f64, caps: Caps) -> Worse {
+    pub(super) fn compared(&self, factor: f64, caps: Caps) -> Worse {
         let mut worse = Worse::than(factor, caps);
         let mut pairs = Vec::with_capacity(8);
         for scrape in self.scrapes(&self.new) {
@@ -69,31 +69,27 @@ impl Arms {
     /// As [`Arms::compared`]; and the scrapes after the last old pod was gone are compared with what
     /// the revision before had counted, each up to `cap`.
     #[must_use]
-    pub fn compared_or_before(
+    pub(super) fn compared_or_before(
         &self,
         factor: f64,
         caps: Caps,
-        before: Option<(Counted, f64)>,
+        before: Counted,
+        cap: f64,
     ) -> Worse {
         let mut worse = self.compared(factor, caps);
-        if let Some((before, cap)) = before {
-            let scrapes = self.scrapes(self.without_old()).map(|scrape| {
-                scrape.iter().fold(Counted::default(), |sum, increase| {
-                    sum.plus(increase.counted)
-                })
-            });
-            worse.scrapes_after(before, cap, scrapes);
-        }
+        let scrapes = self.scrapes(self.without_old()).map(|scrape| {
+            let all = scrape.iter().map(|increase| increase.counted);
+            all.fold(Counted::default(), Counted::plus)
+        });
+        worse.scrapes_after(before, cap, scrapes);
         worse
     }
 
     /// What all old pods that were seen have counted.
     #[must_use]
-    pub fn old_counted(&self) -> Counted {
-        let all = self.old.iter().flatten();
-        all.fold(Counted::default(), |sum, increase| {
-            sum.plus(increase.counted)
-        })
+    pub(super) fn old_counted(&self) -> Counted {
+        let all = self.old.iter().flatten().map(|increase| increase.counted);
+        all.fold(Counted::default(), Counted::plus)
     }
 
     /// What began after the last old pod was gone; nothing while one is only late.

@@ -1,5 +1,10 @@
 //! Each rule on both sides of its limit. How well they do is measured by `make bench-judging`.
 
+#![expect(
+    clippy::float_cmp,
+    reason = "whole numbers, or exactly the same arithmetic"
+)]
+
 use super::*;
 use crate::decide::Sample;
 
@@ -127,8 +132,8 @@ fn check(counters: &Counters, baseline: Option<Counted>, rate: &Rate, expected: 
     assert_eq!(word(&read(counters, baseline, rate)), expected);
 }
 
-fn counted(total: f64, failed: f64) -> Option<Counted> {
-    Some(Counted { total, failed })
+fn counted(total: f64, failed: f64) -> Counted {
+    Counted { total, failed }
 }
 
 #[test]
@@ -270,17 +275,32 @@ fn what_was_bad_before_is_not_the_releases_fault() {
     check(&old(0.2), None, &threshold(), "BadBefore");
     check(&old(0.05), None, &threshold(), "Breached");
     let alone = beside(new(), Vec::new());
-    check(&alone, counted(1_000.0, 200.0), &threshold(), "BadBefore");
-    check(&alone, counted(1_000.0, 50.0), &threshold(), "Breached");
+    check(
+        &alone,
+        Some(counted(1_000.0, 200.0)),
+        &threshold(),
+        "BadBefore",
+    );
+    check(
+        &alone,
+        Some(counted(1_000.0, 50.0)),
+        &threshold(),
+        "Breached",
+    );
     // Too few to say.
-    check(&alone, counted(19.0, 19.0), &threshold(), "Breached");
+    check(&alone, Some(counted(19.0, 19.0)), &threshold(), "Breached");
 }
 
 #[test]
 fn what_was_bad_before_and_is_surely_worse_is_its_fault() {
     let alone = beside(new_pods(200, |_| 0.5), Vec::new());
-    check(&alone, counted(10_000.0, 600.0), &threshold(), "Breached");
-    check(&alone, counted(30.0, 10.0), &threshold(), "BadBefore");
+    check(
+        &alone,
+        Some(counted(10_000.0, 600.0)),
+        &threshold(),
+        "Breached",
+    );
+    check(&alone, Some(counted(30.0, 10.0)), &threshold(), "BadBefore");
 }
 
 #[test]
@@ -324,7 +344,7 @@ fn one_scrape_of_all_pods_is_not_worse_than_before() {
 #[test]
 fn a_baseline_convicts_from_the_fourth_scrape() {
     let alone = |last| beside(new_pods(last, |_| 0.5), Vec::new());
-    let baseline = counted(100_000.0, 100.0);
+    let baseline = Some(counted(100_000.0, 100.0));
     check(&alone(44), baseline, &worse_than_before(), "NotConclusive");
     check(&alone(90), baseline, &worse_than_before(), "Conclusive");
 }
@@ -332,9 +352,9 @@ fn a_baseline_convicts_from_the_fourth_scrape() {
 #[test]
 fn a_baseline_of_few_requests_is_not_believed() {
     let alone = beside(new_pods(200, |_| 0.02), Vec::new());
-    let few = counted(100.0, 0.0);
+    let few = Some(counted(100.0, 0.0));
     check(&alone, few, &worse_than_before(), "NotConclusive");
-    let many = counted(100_000.0, 0.0);
+    let many = Some(counted(100_000.0, 0.0));
     check(&alone, many, &worse_than_before(), "Conclusive");
 }
 
@@ -410,7 +430,7 @@ fn numbers_of_any_size_are_judged_without_a_panic() {
                 vec![pod("old", -500)],
             );
             for rate in [threshold(), worse_than_before()] {
-                let baseline = counted(total, failed);
+                let baseline = Some(counted(total, failed));
                 let reading = read(&counters, baseline, &rate);
                 assert_ne!(
                     word(&reading),
