@@ -13,6 +13,7 @@ pub mod model;
 pub mod policy;
 pub mod reading;
 pub mod reason;
+pub mod sequential;
 pub mod target;
 pub mod unknown;
 

@@ -3,7 +3,7 @@
 //! Whether a number is a breach is said in [`super::health`]. Counters come raw, as the pods count
 //! them since birth, so that an operator that was just restarted knows as much as one that was not.
 
-use std::collections::BTreeSet;
+pub mod increases;
 
 use jiff::{SignedDuration, Timestamp};
 
@@ -43,10 +43,30 @@ impl Counted {
         }
     }
 
-    fn plus(self, other: Self) -> Self {
+    /// Returns both together.
+    #[must_use]
+    pub fn plus(self, other: Self) -> Self {
         Self {
             total: self.total + other.total,
             failed: self.failed + other.failed,
+        }
+    }
+
+    /// Returns what is left without `other`, which is part of it.
+    #[must_use]
+    pub fn minus(self, other: Self) -> Self {
+        Self {
+            total: self.total - other.total,
+            failed: self.failed - other.failed,
+        }
+    }
+
+    /// Returns `share` of it.
+    #[must_use]
+    pub fn times(self, share: f64) -> Self {
+        Self {
+            total: self.total * share,
+            failed: self.failed * share,
         }
     }
 }
@@ -91,18 +111,18 @@ fn counted_by(pod: &PodCounters, start: Timestamp, end: Timestamp) -> Counted {
 }
 
 /// A counter that went down was reset when its container restarted, and counts from zero again. The
-/// failed ones are part of the total, so they were reset with it even where they did not go down.
+/// failed ones are part of the total, so they were reset with it even where they did not go down, and
+/// more failures than requests mean a reset that both have made up for since.
 fn increase(from: &Sample, to: &Sample) -> Counted {
-    if to.total < from.total || to.failed < from.failed {
+    let total = to.total - from.total;
+    let failed = to.failed - from.failed;
+    if total < 0.0 || failed < 0.0 || failed > total {
         return Counted {
             total: to.total,
-            failed: to.failed,
+            failed: to.failed.min(to.total),
         };
     }
-    Counted {
-        total: to.total - from.total,
-        failed: to.failed - from.failed,
-    }
+    Counted { total, failed }
 }
 
 /// Returns the time of the newest sample of any pod.
@@ -125,31 +145,6 @@ pub fn scrape_interval(pods: &[PodCounters]) -> Option<SignedDuration> {
         })
         .filter(SignedDuration::is_positive)
         .min()
-}
-
-/// Returns since when the share of failures has been over `threshold` without a break, seen at every
-/// sample; `None` when it is not over it at the newest one.
-///
-/// A look with fewer than `minimum` requests in its window breaks the row: it says nothing.
-#[must_use]
-pub fn over_since(
-    pods: &[PodCounters],
-    window: SignedDuration,
-    threshold: Ratio,
-    minimum: u32,
-) -> Option<Timestamp> {
-    let looks: BTreeSet<Timestamp> = pods
-        .iter()
-        .flat_map(|pod| pod.samples.iter().map(|sample| sample.at))
-        .collect();
-    looks
-        .into_iter()
-        .rev()
-        .take_while(|look| {
-            let counted = counted(pods, window, *look);
-            counted.total >= f64::from(minimum) && counted.failed_share() > threshold
-        })
-        .last()
 }
 
 /// Returns how often `pod` restarted in the `window` that ends at `now`.
@@ -254,45 +249,6 @@ mod tests {
     fn nothing_is_counted_without_samples() {
         check(&[pod(0, &[])], 60, 6, 0.0, 0.0);
         check(&[], 60, 6, 0.0, 0.0);
-    }
-
-    #[test]
-    fn the_row_over_the_threshold_breaks_where_it_was_not_over() {
-        let counters = pod(
-            0,
-            &[
-                (5, 100.0, 50.0),
-                (10, 2000.0, 50.0),
-                (15, 2100.0, 250.0),
-                (20, 2200.0, 350.0),
-            ],
-        );
-        let since = over_since(&[counters], seconds(60), Ratio(0.05), 20);
-        assert_eq!(since, Some(at(15)));
-    }
-
-    #[test]
-    fn exactly_the_threshold_is_not_over_it() {
-        let counters = pod(0, &[(5, 100.0, 5.0)]);
-        assert_eq!(over_since(&[counters], seconds(60), Ratio(0.05), 20), None);
-    }
-
-    #[test]
-    fn a_look_at_too_few_requests_says_nothing() {
-        let counters = pod(0, &[(5, 19.0, 19.0)]);
-        assert_eq!(
-            over_since(
-                std::slice::from_ref(&counters),
-                seconds(60),
-                Ratio(0.05),
-                20
-            ),
-            None
-        );
-        assert_eq!(
-            over_since(&[counters], seconds(60), Ratio(0.05), 19),
-            Some(at(5))
-        );
     }
 
     #[test]

@@ -1,0 +1,154 @@
+//! Lays what new pods counted beside what old pods counted in the same time.
+//!
+//! Pods are scraped each in its own phase. So a new pod's scrape is compared with what the old pods
+//! counted between the same two moments, in even parts of their own scrapes: in an outage that hits
+//! everybody, an old scrape that reaches over its beginning then says rather too much than too little.
+//! And it is compared only with old pods that were scraped since: one that was not cannot show yet
+//! what the new one shows.
+
+use jiff::Timestamp;
+
+use super::Case;
+use crate::decide::detectors::increases::{Increase, Scraping, milliseconds};
+use crate::decide::sequential::{Caps, Pair, Worse};
+use crate::decide::{Counted, PodCounters};
+
+/// What lies this many scrapes apart says nothing about a time in between.
+const HOLE_SCRAPES: f64 = 2.5;
+
+/// Both revisions, scrape by scrape.
+#[derive(Debug)]
+pub(super) struct Arms {
+    /// Of all pods, in order of their ends.
+    new: Vec<Increase>,
+    /// Pod by pod, those that have any.
+    old: Vec<Vec<Increase>>,
+    /// Milliseconds.
+    interval: i64,
+    hole: f64,
+}
+
+impl Arms {
+    #[must_use]
+    pub(super) fn of(case: &Case<'_>, scraping: &Scraping) -> Self {
+        let all = |pod: &PodCounters| -> Vec<Increase> {
+            scraping.increases(pod, Timestamp::MIN).collect()
+        };
+        let mut new: Vec<Increase> = case.counters.new.iter().flat_map(all).collect();
+        new.sort_unstable_by_key(|increase| increase.to);
+        let old = case.counters.old.iter().map(all);
+        let interval = milliseconds(case.interval).max(1);
+        Self {
+            new,
+            old: old.filter(|increases| !increases.is_empty()).collect(),
+            interval,
+            #[expect(clippy::cast_precision_loss, reason = "a scrape interval")]
+            hole: interval as f64 * HOLE_SCRAPES,
+        }
+    }
+
+    /// Gathers the evidence of all scrapes that ran beside old pods.
+    #[must_use]
+    pub(super) fn compared(&self, factor: f64, caps: Caps) -> Worse {
+        let mut worse = Worse::than(factor, caps);
+        let mut pairs = Vec::with_capacity(8);
+        for scrape in self.scrapes(&self.new) {
+            pairs.clear();
+            pairs.extend(scrape.iter().filter_map(|new| {
+                let old = self.old_within(new.from, new.to);
+                (old.total > 0.0).then_some(Pair {
+                    new: new.counted,
+                    old,
+                })
+            }));
+            worse.scrape(&pairs);
+        }
+        worse
+    }
+
+    /// As [`Arms::compared`]; and the scrapes after the last old pod was gone are compared with what
+    /// the revision before had counted, each up to `cap`.
+    #[must_use]
+    pub(super) fn compared_or_before(
+        &self,
+        factor: f64,
+        caps: Caps,
+        before: Counted,
+        cap: f64,
+    ) -> Worse {
+        let mut worse = self.compared(factor, caps);
+        let scrapes = self.scrapes(self.without_old()).map(|scrape| {
+            let all = scrape.iter().map(|increase| increase.counted);
+            all.fold(Counted::default(), Counted::plus)
+        });
+        worse.scrapes_after(before, cap, scrapes);
+        worse
+    }
+
+    /// What all old pods that were seen have counted.
+    #[must_use]
+    pub(super) fn old_counted(&self) -> Counted {
+        let all = self.old.iter().flatten().map(|increase| increase.counted);
+        all.fold(Counted::default(), Counted::plus)
+    }
+
+    /// What began after the last old pod was gone; nothing while one is only late.
+    fn without_old(&self) -> &[Increase] {
+        let ends = self.old.iter().filter_map(|increases| increases.last());
+        let Some(end) = ends.map(|increase| increase.to).max() else {
+            return &self.new;
+        };
+        let newest = self.new.last().map_or(end, |increase| increase.to);
+        if distance(end, newest) <= self.hole {
+            return &[];
+        }
+        // By their ends they are in order, so this leaves out those that reach over it.
+        let first = self
+            .new
+            .partition_point(|increase| increase.to <= end.saturating_add(self.interval));
+        &self.new[first..]
+    }
+
+    /// Cuts into scrapes: in each, every pod ends once.
+    fn scrapes<'a>(&self, new: &'a [Increase]) -> impl Iterator<Item = &'a [Increase]> {
+        let interval = self.interval;
+        new.chunk_by(move |left, right| {
+            left.to.div_euclid(interval) == right.to.div_euclid(interval)
+        })
+    }
+
+    fn old_within(&self, from: i64, to: i64) -> Counted {
+        let counted = self.old.iter().filter_map(|old| self.part(old, from, to));
+        counted.fold(Counted::default(), Counted::plus)
+    }
+
+    /// What one old pod counted between two moments; `None` where its scrapes do not cover them.
+    fn part(&self, old: &[Increase], from: i64, to: i64) -> Option<Counted> {
+        if old.last()?.to < to {
+            return None;
+        }
+        let first = old.partition_point(|increase| increase.to <= from);
+        if old.get(first)?.from > from {
+            return None;
+        }
+        let mut sum = Counted::default();
+        for increase in &old[first..] {
+            let within = distance(increase.from.max(from), increase.to.min(to));
+            let whole = distance(increase.from, increase.to);
+            if within < whole && whole > self.hole {
+                return None;
+            }
+            sum = sum.plus(increase.counted.times(within / whole));
+            if increase.to >= to {
+                break;
+            }
+        }
+        Some(sum)
+    }
+}
+
+/// Milliseconds.
+#[expect(clippy::cast_precision_loss, reason = "less than 2^53 milliseconds")]
+fn distance(from: i64, to: i64) -> f64 {
+    to.saturating_sub(from) as f64
+}

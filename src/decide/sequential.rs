@@ -1,0 +1,209 @@
+//! The sequential tests behind the word "conclusive": one may look as often as one likes.
+//!
+//! Both are mixtures of likelihood ratios (Wald 1945; Robbins 1970). Under the null hypothesis such a
+//! product is a supermartingale that starts at one, so by Ville's inequality the chance that it *ever*
+//! reaches 1/level is at most the level, whatever the number of looks. That is what a p value of a
+//! fixed sample does not give. What is counted, and when, is not known here.
+
+use super::{Counted, Ratio};
+
+/// The chance that a revision that is not worse than the one before is ever called worse: 0.001 %.
+pub const LEVEL_WORSE: f64 = 1e-5;
+
+/// The chance that a rate at its limit is ever called over it: 5 %, the other side of 95 % confidence.
+pub const LEVEL_OVER: f64 = 0.05;
+
+/// The rate ratios that are mixed, with their weights. More weight stands on gross faults: those are
+/// found after a dozen errors, where each lost factor of two is felt; mild ones take hundreds.
+const RATIOS: [(f64, f64); 8] = [
+    (1.25, 0.04),
+    (1.5, 0.08),
+    (2.0, 0.10),
+    (4.0, 0.14),
+    (8.0, 0.14),
+    (16.0, 0.14),
+    (64.0, 0.18),
+    (256.0, 0.18),
+];
+
+/// How much one pod and one scrape may say, in nats.
+///
+/// The formula takes errors for independent. Retries of one client fail together, on one connection
+/// and so on one pod; a shared outage begins between two scrapes. What is capped can only lose
+/// evidence, so the level holds all the more.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Caps {
+    /// One pod in one scrape.
+    pub pod: f64,
+    /// All pods in one scrape.
+    pub scrape: f64,
+}
+
+/// What a new pod counted between two scrapes, beside what old pods counted in the same time.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Pair {
+    pub new: Counted,
+    pub old: Counted,
+}
+
+/// Gathers evidence that the new error rate is more than `factor` times the old one.
+///
+/// Each error belongs to the new pods with a probability of at most ρ = fn/(fn + m) while that is not
+/// so, where n and m are the requests of the new and the old pods in the same time and f the factor:
+/// whatever the error rate does, in an outage or over the day, it does to both. Against it stands that
+/// the new rate is r times higher still, which makes the probability θ = ρr/(ρr + 1 − ρ). An error
+/// of a new pod counts ln(θ/ρ) = ln r − ln(1 + ρ(r − 1)), an old one ln((1 − θ)/(1 − ρ)) =
+/// −ln(1 + ρ(r − 1)). (Two-sample conditional Poisson test, Przyborowski and Wilenski 1940, made
+/// sequential as by Lindon and Malek 2022.)
+#[derive(Clone, Debug, PartialEq)]
+pub struct Worse {
+    factor: f64,
+    caps: Caps,
+    /// Per ratio: the logarithm of its likelihood ratio.
+    evidence: [f64; RATIOS.len()],
+    /// Whether anything could be compared.
+    pub compared: bool,
+}
+
+impl Worse {
+    #[must_use]
+    pub const fn than(factor: f64, caps: Caps) -> Self {
+        Self {
+            factor,
+            caps,
+            evidence: [0.0; RATIOS.len()],
+            compared: false,
+        }
+    }
+
+    /// Adds one scrape of all new pods.
+    ///
+    /// Each pod's pair weighs as its requests do, so that old requests that stand in several pairs
+    /// count once.
+    pub fn scrape(&mut self, pairs: &[Pair]) {
+        let requests: f64 = pairs.iter().map(|pair| pair.new.total).sum();
+        if requests <= 0.0 {
+            return;
+        }
+        let old = pairs.iter().fold(Counted::default(), |sum, pair| {
+            let share = pair.new.total / requests;
+            sum.plus(pair.old.times(share))
+        });
+        let Some(rho) = self.share(requests, old.total) else {
+            return;
+        };
+        self.compared = true;
+        for ((ratio, _), evidence) in RATIOS.iter().zip(&mut self.evidence) {
+            let gain = ratio.ln();
+            let loss = (rho * (ratio - 1.0)).ln_1p();
+            let all: f64 = pairs
+                .iter()
+                .map(|pair| {
+                    let old_failed = old.failed * (pair.new.total / requests);
+                    let said = pair.new.failed * gain - (pair.new.failed + old_failed) * loss;
+                    said.min(self.caps.pod)
+                })
+                .sum();
+            *evidence += all.min(self.caps.scrape);
+        }
+    }
+
+    /// Adds scrapes for which no old pod ran: what was recorded `before` stands in for it, once for all
+    /// of them, with all the uncertainty of its own count.
+    ///
+    /// It cannot know of an outage that everybody has now, so no scrape says more than `cap`.
+    pub fn scrapes_after(
+        &mut self,
+        before: Counted,
+        cap: f64,
+        scrapes: impl Iterator<Item = Counted>,
+    ) {
+        let mut sum = Counted::default();
+        let mut said = [0.0; RATIOS.len()];
+        for scrape in scrapes {
+            sum = sum.plus(scrape);
+            let Some(rho) = self.share(sum.total, before.total) else {
+                continue;
+            };
+            self.compared = true;
+            for (index, (ratio, _)) in RATIOS.iter().enumerate() {
+                let loss = (rho * (ratio - 1.0)).ln_1p();
+                let now = sum.failed * ratio.ln() - (sum.failed + before.failed) * loss;
+                self.evidence[index] += (now - said[index]).min(cap);
+                said[index] = now;
+            }
+        }
+    }
+
+    /// The largest share of the errors that the new pods can have while they are not worse.
+    fn share(&self, new: f64, old: f64) -> Option<f64> {
+        let rho = self.factor * new / (self.factor * new + old);
+        (old > 0.0 && rho > 0.0 && rho < 1.0).then_some(rho)
+    }
+
+    /// Returns the logarithm of the mixture.
+    #[must_use]
+    pub fn log_evidence(&self) -> f64 {
+        let weights = RATIOS.iter().map(|(_, weight)| *weight);
+        log_mean(weights.zip(self.evidence))
+    }
+
+    /// Whether it is sure, at [`LEVEL_WORSE`].
+    #[must_use]
+    pub fn is_sure(&self) -> bool {
+        self.log_evidence() >= -LEVEL_WORSE.ln()
+    }
+}
+
+/// The rates that are mixed against a limit: this many times the odds of it, with their weights.
+const ODDS: [(f64, f64); 5] = [
+    (1.3, 0.15),
+    (1.7, 0.20),
+    (2.5, 0.25),
+    (5.0, 0.20),
+    (20.0, 0.20),
+];
+
+/// Whether the share that failed is over `limit`, at [`LEVEL_OVER`] over all looks together.
+#[must_use]
+pub fn surely_over(counted: Counted, limit: Ratio) -> bool {
+    log_evidence_over(counted, limit) >= -LEVEL_OVER.ln()
+}
+
+/// Returns the logarithm of the mixture of binomial likelihood ratios against a share of `limit`.
+#[must_use]
+pub fn log_evidence_over(counted: Counted, limit: Ratio) -> f64 {
+    let Ratio(limit) = limit;
+    if !(counted.total > 0.0 && limit < 1.0) {
+        return 0.0;
+    }
+    if limit <= 0.0 {
+        // One is more than none.
+        return if counted.failed > 0.0 {
+            f64::INFINITY
+        } else {
+            0.0
+        };
+    }
+    // With odds k times those of the limit, the ratio is k^failed / (1 − limit + k·limit)^total.
+    log_mean(ODDS.iter().map(|(odds, weight)| {
+        let loss = (limit * (odds - 1.0)).ln_1p();
+        (*weight, counted.failed * odds.ln() - counted.total * loss)
+    }))
+}
+
+/// Returns the logarithm of the weighted mean of what stands there as logarithms, without overflow.
+fn log_mean(terms: impl Iterator<Item = (f64, f64)> + Clone) -> f64 {
+    let most = terms
+        .clone()
+        .map(|(_, log)| log)
+        .fold(f64::NEG_INFINITY, f64::max);
+    if !most.is_finite() {
+        return if most == f64::INFINITY { most } else { 0.0 };
+    }
+    let sum: f64 = terms.map(|(weight, log)| weight * (log - most).exp()).sum();
+    most + sum.ln()
+}
+
+#[cfg(test)]
+mod tests;
