@@ -297,6 +297,7 @@ impl World {
             self.workload.availability.push(Availability {
                 at: self.now,
                 available,
+                replicas: self.workload.replicas,
             });
         }
     }
