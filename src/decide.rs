@@ -23,7 +23,7 @@ pub use incident::{Approval, Attempt, Entry, EntryKind, Incident, State, Timings
 pub use machine::{decide, gone};
 pub use model::{
     Announcement, Attention, Availability, Current, Decision, Effect, Memory, Observed, Pod, Proof,
-    RestartCount, Revision, RevisionMemory, Verdict, Waiting, Workload,
+    Refused, RestartCount, Revision, RevisionMemory, Verdict, Waiting, Workload,
 };
 pub use policy::{
     Alert, ApprovalTerms, Bound, ErrorRate, LabelNames, Latency, Limit, Mode, OnTimeout, Policy,

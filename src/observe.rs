@@ -5,6 +5,7 @@
 
 pub mod attachment;
 pub mod cache;
+pub mod history;
 pub mod pods;
 pub mod prometheus;
 pub mod store;
@@ -25,7 +26,7 @@ use crate::api::parse::ParsedPolicy;
 use crate::api::record::time;
 use crate::decide::{
     Attention, Counters, Entry, Evidence, Limit, Observed, Pod, PodCounters, Requests, State,
-    Trigger, TriggerKind, Unknown,
+    Trigger, TriggerKind, Unknown, Workload,
 };
 use crate::port::{self, Cluster, ObjectRef, Selection, kinds};
 
@@ -100,8 +101,14 @@ pub async fn observe(
         }
     }
     let current = current_replica_set(eyes, &deployment).await?;
+    let now = eyes.cluster.now();
+    let history = eyes.store.history(&deployment, now);
     let mut observed = Observed {
-        workload: deployment.workload(current.as_ref()),
+        workload: Workload {
+            availability: history.availability,
+            progressed: Some(history.progressed),
+            ..deployment.workload(current.as_ref())
+        },
         memory: remembered.memory(),
         past: remembered.past.clone(),
         pods: Vec::new(),
@@ -115,7 +122,9 @@ pub async fn observe(
     };
     if observed.attention(&policy.policy) == Attention::Close {
         if let Some(replica_set) = &current {
-            observed.pods = eyes.store.pods(&key.namespace, &replica_set.uid);
+            let pods = eyes.store.pods_of(&deployment, replica_set, now);
+            observed.workload.disrupted = pods.disrupted;
+            observed.pods = pods.current;
         }
         observed.evidence = evidence(eyes, key, policy, &observed.pods);
     }
@@ -167,7 +176,12 @@ async fn current_replica_set(
         .iter()
         .find_map(|object| deployment.current_replica_set(object));
     if let Some(replica_set) = &current {
-        eyes.store.found_replica_set(deployment, replica_set);
+        let controlled: Vec<&str> = listed
+            .iter()
+            .filter_map(|object| deployment.owned_replica_set(object))
+            .collect();
+        eyes.store
+            .found_replica_sets(deployment, replica_set, &controlled);
     }
     Ok(current)
 }

@@ -80,6 +80,7 @@ pub mod kinds {
     pub const CONTROLLER_REVISIONS: Kind =
         Kind::namespaced("apps", "v1", "ControllerRevision", "controllerrevisions");
     pub const PODS: Kind = Kind::namespaced("", "v1", "Pod", "pods");
+    pub const NODES: Kind = Kind::cluster_wide("", "v1", "Node", "nodes");
     pub const LEASES: Kind = Kind::namespaced("coordination.k8s.io", "v1", "Lease", "leases");
     pub const EVENTS: Kind = Kind::namespaced("events.k8s.io", "v1", "Event", "events");
     pub const ROLLBACK_POLICIES: Kind = Kind::namespaced(

@@ -87,6 +87,11 @@ pub struct Workload {
     /// Every replica runs the current revision and is available, and no other pod is left.
     pub rolled_out: bool,
     pub rolling_update: bool,
+    /// How many pods the strategy leaves available during a rollout; none where it recreates.
+    pub kept_available: u32,
+    /// Pods, of whatever revision, that are missing or not ready for reasons that are no revision's
+    /// fault; those that are gone count while their replacements may still be starting.
+    pub disrupted: u32,
     pub paused: bool,
     /// The Rollback whose mark says that Astern paused it.
     pub paused_by: Option<String>,
@@ -96,11 +101,12 @@ pub struct Workload {
     /// Astern's field manager owns fields of the template: the next deploy would meet a conflict.
     pub ownership_disturbed: bool,
     pub progress_deadline_exceeded: bool,
+    /// How long a rollout may go without progress; what Kubernetes takes by default where it has none.
     pub progress_deadline: SignedDuration,
-    /// When the rollout last made progress, as far as Kubernetes or the watch can tell.
+    /// When the rollout last made progress, as far as Kubernetes or the watch can tell. A pause by a
+    /// person moves it along.
     pub progressed: Option<Timestamp>,
-    /// The API server refuses pods: a quota, an admission policy. In its own words, cut.
-    pub pods_refused: Option<String>,
+    pub pods_refused: Option<Refused>,
     pub deleting: bool,
 }
 
@@ -109,6 +115,16 @@ pub struct Workload {
 pub struct Availability {
     pub at: Timestamp,
     pub available: u32,
+    /// How many were asked for.
+    pub replicas: u32,
+}
+
+/// The API server takes no more pods: a quota, an admission policy, a service account that is missing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refused {
+    pub since: Timestamp,
+    /// The API server's own words, cut.
+    pub message: String,
 }
 
 /// The ReplicaSet of the current revision.
@@ -129,8 +145,12 @@ pub struct Pod {
     pub restarts: Vec<RestartCount>,
     /// How a container last ended, such as `OOMKilled`; for people.
     pub last_termination: Option<String>,
-    /// Why a container does not start; `None` once all have.
+    /// Why a container cannot be started, be it for its image or for its configuration.
     pub waiting: Option<Waiting>,
+    /// Every container has run at least once.
+    pub started: bool,
+    /// Why no node takes it, in the scheduler's own words, cut.
+    pub unschedulable: Option<String>,
     /// Since when it has been ready; `None` while it is not.
     pub ready: Option<Timestamp>,
     /// What happens to it is not its revision's fault: its node is not ready, or it is being evicted,

@@ -1,21 +1,24 @@
 //! All that the watches have seen.
 
-use std::collections::{BTreeMap, HashMap};
+mod remembered;
+mod running;
+
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use jiff::Timestamp;
 use serde_json::Value;
 
+use self::running::Running;
 use super::cache::{Cache, Key};
-use super::pods::Pods;
-use super::workload::{Deployment, ReplicaSet};
+use super::workload::Deployment;
 use crate::api::parse::{self, FieldError, ParsedPolicy};
 use crate::api::record::revision::{self, RevisionRecord};
 use crate::api::record::rollback::{self, RollbackRecord};
 use crate::api::record::text;
-use crate::decide::{Attempt, Memory, Pod, Revision, RevisionMemory};
 use crate::observe::prometheus::feeds::Endpoint;
 use crate::port::{Kind, WatchEvent, kinds};
+
+pub use self::remembered::Remembered;
 
 /// A policy as it was read, usable or not.
 #[derive(Debug)]
@@ -42,8 +45,7 @@ struct Inner {
     sources: Cache<Source>,
     rollbacks: Cache<Arc<RollbackRecord>>,
     revisions: Cache<Arc<RevisionRecord>>,
-    pods: HashMap<String, Pods>,
-    replica_sets: HashMap<Key, (Revision, ReplicaSet)>,
+    running: Running,
 }
 
 impl Default for Store {
@@ -55,8 +57,7 @@ impl Default for Store {
                 sources: Cache::new(|object| Some(source(object))),
                 rollbacks: Cache::new(|object| rollback::read(object).map(Arc::new)),
                 revisions: Cache::new(|object| revision::read(object).map(Arc::new)),
-                pods: HashMap::new(),
-                replica_sets: HashMap::new(),
+                running: Running::default(),
             }),
         }
     }
@@ -78,10 +79,21 @@ impl Store {
 
     /// Takes in one event of the watch number `part` on `kind`. Returns the keys whose objects
     /// changed.
-    pub fn handle(&self, kind: Kind, part: usize, event: &WatchEvent) -> Vec<Key> {
+    pub fn handle(&self, kind: Kind, part: usize, event: &WatchEvent, now: Timestamp) -> Vec<Key> {
         let mut inner = self.lock();
+        let Inner {
+            deployments,
+            running,
+            ..
+        } = &mut *inner;
         match kind {
-            kinds::DEPLOYMENTS => inner.deployments.handle(part, event),
+            kinds::DEPLOYMENTS => {
+                let changed = deployments.handle(part, event);
+                for key in &changed {
+                    running.deployment_changed(key, deployments.get(key), now);
+                }
+                changed
+            }
             kinds::ROLLBACK_POLICIES => inner.policies.handle(part, event),
             kinds::METRIC_SOURCES => inner.sources.handle(part, event),
             kinds::ROLLBACKS => inner.rollbacks.handle(part, event),
@@ -100,39 +112,6 @@ impl Store {
             kinds::CONTROLLER_REVISIONS => inner.revisions.apply(None, object),
             _ => None,
         };
-    }
-
-    /// Takes in one event of the watch on the pods of `namespace`. Returns the name of the
-    /// ReplicaSet whose pods changed.
-    pub fn handle_pod(
-        &self,
-        namespace: &str,
-        event: &WatchEvent,
-        now: Timestamp,
-    ) -> Option<String> {
-        let mut inner = self.lock();
-        let pods = inner.pods.entry(namespace.to_owned()).or_default();
-        match event {
-            WatchEvent::Restarted => pods.restart(),
-            WatchEvent::Applied(object) => return pods.apply(object, now),
-            WatchEvent::Complete => pods.complete(),
-            WatchEvent::Deleted(object) => pods.delete(object),
-        }
-        None
-    }
-
-    /// Forgets the pods of a namespace whose watch has ended.
-    pub fn forget_pods(&self, namespace: &str) {
-        self.lock().pods.remove(namespace);
-    }
-
-    /// Returns the pods of a ReplicaSet; none while they are not known.
-    #[must_use]
-    pub fn pods(&self, namespace: &str, owner_uid: &str) -> Vec<Pod> {
-        let inner = self.lock();
-        let pods = inner.pods.get(namespace);
-        pods.and_then(|pods| pods.owned_by(owner_uid))
-            .unwrap_or_default()
     }
 
     /// Returns whether everything that decisions rest on has been listed once.
@@ -260,90 +239,9 @@ impl Store {
             .collect()
     }
 
-    /// Returns the ReplicaSet that was found for this template and revision number.
-    #[must_use]
-    pub fn replica_set(&self, deployment: &Deployment) -> Option<ReplicaSet> {
-        let key = Key::new(&deployment.namespace, &deployment.name);
-        let inner = self.lock();
-        let (template, known) = inner.replica_sets.get(&key)?;
-        (*template == deployment.template && Some(known.number) == deployment.number)
-            .then(|| known.clone())
-    }
-
-    /// Keeps the ReplicaSet that carries the current template.
-    pub fn found_replica_set(&self, deployment: &Deployment, replica_set: &ReplicaSet) {
-        let key = Key::new(&deployment.namespace, &deployment.name);
-        let found = (deployment.template.clone(), replica_set.clone());
-        self.lock().replica_sets.insert(key, found);
-    }
-
-    /// Forgets what was kept for a Deployment that is gone.
-    pub fn forget(&self, key: &Key) {
-        self.lock().replica_sets.remove(key);
-    }
-
     fn lock(&self) -> MutexGuard<'_, Inner> {
         // A panic elsewhere leaves the caches whole: every change is one insertion or removal.
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// What the records say about one Deployment.
-#[derive(Debug, Default)]
-pub struct Remembered {
-    pub revisions: BTreeMap<Revision, Arc<RevisionRecord>>,
-    /// The open incident; the oldest, should there ever be two.
-    pub open: Option<Arc<RollbackRecord>>,
-    pub past: Vec<Attempt>,
-    /// Name of the newest Rollback.
-    pub last: Option<String>,
-    /// Rollbacks that do not await approval any more and still carry the label.
-    pub untidy: Vec<Arc<RollbackRecord>>,
-}
-
-impl Remembered {
-    fn new(revisions: Vec<Arc<RevisionRecord>>, rollbacks: &[Arc<RollbackRecord>]) -> Self {
-        let open = rollbacks
-            .iter()
-            .filter(|record| record.incident.as_ref().is_some_and(|i| i.state.is_open()))
-            .min_by_key(|record| (record.created, record.name.clone()))
-            .cloned();
-        Self {
-            revisions: revisions
-                .into_iter()
-                .map(|record| (record.revision.clone(), record))
-                .collect(),
-            open,
-            past: rollbacks
-                .iter()
-                .filter_map(|record| record.closed())
-                .collect(),
-            last: rollbacks
-                .iter()
-                .max_by_key(|record| (record.created, &record.name))
-                .map(|record| record.name.clone()),
-            untidy: rollbacks
-                .iter()
-                .filter(|record| record.is_untidy())
-                .cloned()
-                .collect(),
-        }
-    }
-
-    /// Returns the part that decisions rest on.
-    #[must_use]
-    pub fn memory(&self) -> Memory {
-        let revisions = self.revisions.iter();
-        let revisions: BTreeMap<Revision, RevisionMemory> = revisions
-            .map(|(revision, record)| (revision.clone(), record.memory.clone()))
-            .collect();
-        Memory {
-            revisions,
-            incident: self
-                .open
-                .as_ref()
-                .and_then(|record| record.incident.clone()),
-        }
     }
 }
 

@@ -9,7 +9,8 @@ use serde_json::Value;
 
 use crate::api::record::{self, annotation, revision, rollback, text, time};
 use crate::api::{names, template};
-use crate::decide::{self, Current, Entry, Revision};
+use crate::decide::{self, Current, Entry, Refused, Revision};
+use crate::observe::pods::cut;
 
 /// What is kept of a Deployment.
 #[derive(Clone, Debug, PartialEq)]
@@ -42,16 +43,44 @@ pub struct Deployment {
 )]
 #[derive(Clone, Debug, PartialEq)]
 struct Facts {
-    replicas: u32,
+    counts: Counts,
     rolled_out: bool,
     rolling_update: bool,
+    kept_available: u32,
     paused: bool,
     paused_by: Option<String>,
     rolled_back_by: Option<String>,
     ownership_disturbed: bool,
-    progress_deadline_exceeded: bool,
+    /// What Kubernetes says when the deadline is over.
+    deadline_exceeded: Option<String>,
     progress_deadline: SignedDuration,
+    progressed: Option<Timestamp>,
+    pods_refused: Option<Refused>,
     deleting: bool,
+}
+
+/// How many pods were asked for, and how many there are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    pub asked_for: u32,
+    /// Of all revisions.
+    pub all: u32,
+    pub updated: u32,
+    pub ready: u32,
+    pub available: u32,
+}
+
+impl Counts {
+    /// Whether a rollout came nearer to its end, as the Deployment controller sees it: more new pods,
+    /// fewer old ones, or more that serve.
+    #[must_use]
+    pub const fn moved_on(self, before: Self) -> bool {
+        let old = self.all.saturating_sub(self.updated);
+        self.updated > before.updated
+            || old < before.all.saturating_sub(before.updated)
+            || self.ready > before.ready
+            || self.available > before.available
+    }
 }
 
 /// The ReplicaSet that carries the current template.
@@ -66,6 +95,12 @@ pub struct ReplicaSet {
 /// What Kubernetes itself takes when `progressDeadlineSeconds` is absent.
 const PROGRESS_DEADLINE: SignedDuration = SignedDuration::from_secs(600);
 
+/// Stands for no deadline at all.
+const ENDLESS: i64 = i32::MAX as i64;
+
+/// Enough for the name of a quota and what it counts.
+const MESSAGE_MAX: usize = 300;
+
 impl Deployment {
     /// Reads what is needed from `object`; `None` when it is no Deployment that could exist.
     ///
@@ -75,12 +110,12 @@ impl Deployment {
         let number = |path: &str| object.pointer(path).and_then(Value::as_i64);
         let generation = number("/metadata/generation").unwrap_or_default();
         let seen_by_controller = number("/status/observedGeneration") == Some(generation);
-        let replicas = number("/spec/replicas").unwrap_or(1);
-        let count = |path: &str| number(path).unwrap_or_default();
+        let counts = counts(object);
         let rolled_out = seen_by_controller
-            && count("/status/updatedReplicas") == replicas
-            && count("/status/replicas") == replicas
-            && count("/status/availableReplicas") == replicas;
+            && counts.updated == counts.asked_for
+            && counts.all == counts.asked_for
+            && counts.available == counts.asked_for;
+        let rolling_update = text(object, "/spec/strategy/type") != Some("Recreate");
         Some(Self {
             namespace: text(object, "/metadata/namespace")?.to_owned(),
             name: text(object, "/metadata/name")?.to_owned(),
@@ -95,16 +130,24 @@ impl Deployment {
             seen_by_controller,
             number: revision_number(object),
             facts: Facts {
-                replicas: u32::try_from(replicas).unwrap_or_default(),
+                counts,
                 rolled_out,
-                rolling_update: text(object, "/spec/strategy/type") != Some("Recreate"),
+                rolling_update,
+                kept_available: if rolling_update {
+                    kept_available(object, counts.asked_for)
+                } else {
+                    0
+                },
                 paused: object.pointer("/spec/paused").and_then(Value::as_bool) == Some(true),
                 paused_by: annotation(object, names::PAUSED_BY).map(str::to_owned),
                 rolled_back_by: annotation(object, names::ROLLED_BACK_BY).map(str::to_owned),
                 ownership_disturbed: ownership_disturbed(object),
-                progress_deadline_exceeded: seen_by_controller && deadline_exceeded(object),
+                deadline_exceeded: deadline_exceeded(object).filter(|_| seen_by_controller),
                 progress_deadline: number("/spec/progressDeadlineSeconds")
+                    .filter(|seconds| *seconds != ENDLESS)
                     .map_or(PROGRESS_DEADLINE, SignedDuration::from_secs),
+                progressed: progressed(object),
+                pods_refused: pods_refused(object),
                 deleting: object.pointer("/metadata/deletionTimestamp").is_some(),
             },
         })
@@ -116,21 +159,44 @@ impl Deployment {
         self.facts.paused_by.is_some()
     }
 
-    /// Returns the workload as `decide` knows it.
+    /// Returns whether it stands still because a person wants it to.
+    #[must_use]
+    pub fn is_paused_by_person(&self) -> bool {
+        self.facts.paused && self.facts.paused_by.is_none()
+    }
+
+    /// Returns how many pods there are, as its controller counted them last.
+    #[must_use]
+    pub fn counts(&self) -> Counts {
+        self.facts.counts
+    }
+
+    /// Returns when its rollout made progress, as far as the Deployment itself says.
+    #[must_use]
+    pub fn progressed(&self) -> Option<Timestamp> {
+        self.facts.progressed
+    }
+
+    /// Returns the workload as `decide` knows it, without what only time or the pods tell.
     #[must_use]
     pub fn workload(&self, current: Option<&ReplicaSet>) -> decide::Workload {
         let Facts {
-            replicas,
+            counts,
             rolled_out,
             rolling_update,
+            kept_available,
             paused,
             paused_by,
             rolled_back_by,
             ownership_disturbed,
-            progress_deadline_exceeded,
+            deadline_exceeded,
             progress_deadline,
+            progressed,
+            pods_refused,
             deleting,
         } = self.facts.clone();
+        let exceeded_by_current =
+            |message: String| current.is_none_or(|current| is_about(&message, current));
         decide::Workload {
             uid: self.uid.clone(),
             name: self.name.clone(),
@@ -139,15 +205,18 @@ impl Deployment {
                 number: replica_set.number,
                 created: replica_set.created,
             }),
-            replicas,
+            replicas: counts.asked_for,
             rolled_out,
             rolling_update,
+            kept_available,
             paused,
             paused_by,
             rolled_back_by,
             ownership_disturbed,
-            progress_deadline_exceeded,
+            progress_deadline_exceeded: deadline_exceeded.is_some_and(exceeded_by_current),
             progress_deadline,
+            progressed,
+            pods_refused,
             deleting,
             ..decide::Workload::default()
         }
@@ -159,10 +228,9 @@ impl Deployment {
     /// the template, and a ReplicaSet may be forged.
     #[must_use]
     pub fn current_replica_set(&self, object: &Value) -> Option<ReplicaSet> {
-        let owner = record::controller(object)?;
+        self.owned_replica_set(object)?;
         let number = revision_number(object)?;
-        let carries = owner.get("uid")?.as_str()? == self.uid
-            && Some(number) == self.number
+        let carries = Some(number) == self.number
             && template::revision(object.pointer("/spec/template")?) == self.template;
         carries.then_some(ReplicaSet {
             name: text(object, "/metadata/name")?.to_owned(),
@@ -170,6 +238,14 @@ impl Deployment {
             created: time(object, "/metadata/creationTimestamp")?,
             number,
         })
+    }
+
+    /// Returns the UID of `object`, a ReplicaSet, if this Deployment controls it. A name proves nothing.
+    #[must_use]
+    pub fn owned_replica_set<'a>(&self, object: &'a Value) -> Option<&'a str> {
+        let owner = record::controller(object)?;
+        let uid = text(object, "/metadata/uid")?;
+        (text(owner, "/uid") == Some(self.uid.as_str())).then_some(uid)
     }
 }
 
@@ -187,13 +263,91 @@ fn ownership_disturbed(object: &Value) -> bool {
     })
 }
 
-fn deadline_exceeded(object: &Value) -> bool {
-    let conditions = object
-        .pointer("/status/conditions")
-        .and_then(Value::as_array);
-    conditions.into_iter().flatten().any(|condition| {
-        text(condition, "/type") == Some("Progressing")
-            && text(condition, "/reason") == Some("ProgressDeadlineExceeded")
+fn counts(object: &Value) -> Counts {
+    let count = |path: &str| {
+        let count = object.pointer(path).and_then(Value::as_i64);
+        count.map(|count| u32::try_from(count).unwrap_or_default())
+    };
+    let status = |path: &str| count(path).unwrap_or_default();
+    Counts {
+        asked_for: count("/spec/replicas").unwrap_or(1),
+        all: status("/status/replicas"),
+        updated: status("/status/updatedReplicas"),
+        ready: status("/status/readyReplicas"),
+        available: status("/status/availableReplicas"),
+    }
+}
+
+/// Returns how many of the pods a rolling update leaves available: a number is taken as it is, a
+/// percentage of pods that may be missing is rounded down, and where neither more nor fewer pods are
+/// allowed, one may be missing.
+fn kept_available(object: &Value, replicas: u32) -> u32 {
+    let allowed = |path: &str| match object.pointer(path) {
+        None => 0.25 * f64::from(replicas),
+        Some(Value::String(percent)) => {
+            let percent = percent.trim_end_matches('%').parse::<f64>();
+            percent.unwrap_or_default() / 100.0 * f64::from(replicas)
+        }
+        Some(number) => number.as_f64().unwrap_or_default(),
+    };
+    let surge = allowed("/spec/strategy/rollingUpdate/maxSurge").ceil();
+    let unavailable = allowed("/spec/strategy/rollingUpdate/maxUnavailable").floor();
+    let unavailable = if surge + unavailable < 1.0 {
+        1.0
+    } else {
+        unavailable
+    };
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "such a cast keeps within the bounds of the type"
+    )]
+    let unavailable = unavailable as u32;
+    replicas.saturating_sub(unavailable)
+}
+
+fn condition<'a>(object: &'a Value, name: &str) -> Option<&'a Value> {
+    let conditions = object.pointer("/status/conditions")?.as_array()?;
+    conditions
+        .iter()
+        .find(|condition| text(condition, "/type") == Some(name))
+}
+
+/// Returns what the controller says when the deadline is over.
+fn deadline_exceeded(object: &Value) -> Option<String> {
+    let progressing = condition(object, "Progressing")?;
+    (text(progressing, "/reason") == Some("ProgressDeadlineExceeded")).then(|| {
+        let message = text(progressing, "/message").unwrap_or_default();
+        cut(message, MESSAGE_MAX)
+    })
+}
+
+/// Whether `message` is about the rollout of `current`. A template that ran before finds the condition
+/// of the rollout before it, and keeps it until something moves; only the name in it tells.
+fn is_about(message: &str, current: &ReplicaSet) -> bool {
+    !message.starts_with("ReplicaSet ") || message.contains(&format!("{:?}", current.name))
+}
+
+/// Returns when the controller saw progress. Pausing stamps the same condition; that is none.
+fn progressed(object: &Value) -> Option<Timestamp> {
+    let progressing = condition(object, "Progressing")?;
+    match text(progressing, "/reason")? {
+        "NewReplicaSetCreated"
+        | "FoundNewReplicaSet"
+        | "ReplicaSetUpdated"
+        | "NewReplicaSetAvailable"
+        | "DeploymentResumed" => time(progressing, "/lastUpdateTime"),
+        _ => None,
+    }
+}
+
+fn pods_refused(object: &Value) -> Option<Refused> {
+    let failure = condition(object, "ReplicaFailure")?;
+    let refused = text(failure, "/status") == Some("True")
+        && text(failure, "/reason") == Some("FailedCreate");
+    refused.then(|| Refused {
+        since: time(failure, "/lastTransitionTime").unwrap_or_default(),
+        message: cut(text(failure, "/message").unwrap_or_default(), MESSAGE_MAX),
     })
 }
 

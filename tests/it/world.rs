@@ -323,6 +323,7 @@ impl World {
             self.workload.availability.push(Availability {
                 at: self.now,
                 available,
+                replicas: self.workload.replicas,
             });
         }
     }
