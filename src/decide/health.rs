@@ -78,7 +78,15 @@ fn reading(observed: &Observed, trigger: &Trigger, now: Timestamp) -> Reading {
         TriggerKind::Restarts(_) if is_good(observed) => Reading::Unknown(Unknown::NotWatched),
         TriggerKind::Restarts(rule) => running::restarts(observed, rule, now),
         TriggerKind::RolloutStalled => running::rollout_stalled(observed, now),
-        TriggerKind::Unavailable(rule) => running::unavailable(observed, rule, now),
+        TriggerKind::Unavailable(rule) => match running::unavailable(observed, rule, now) {
+            // Without the pods nobody knows whose doing it is.
+            Reading::Breached(_) | Reading::Unknown(Unknown::NotLongEnough { .. })
+                if is_good(observed) =>
+            {
+                Reading::Unknown(Unknown::NotWatched)
+            }
+            reading => reading,
+        },
         TriggerKind::PromQl(rule) => queries::promql(observed, evidence, rule, now),
         TriggerKind::Alert(rule) => queries::alert(observed, evidence, rule, now),
     }

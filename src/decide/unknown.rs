@@ -35,6 +35,8 @@ pub enum Unknown {
     NoPods,
     /// The rollout still has time.
     RolloutInProgress,
+    /// Over the limit for reasons that are no revision's fault: evicted pods, nodes that are not ready.
+    Disrupted { measurement: Box<Measurement> },
     /// Over the limit, as the revision before was, and not surely worse than that.
     BadBefore { measurement: Box<Measurement> },
     /// There is nothing to compare with: no old pods and no recorded baseline.
@@ -65,6 +67,7 @@ impl Unknown {
             | Self::NotLongEnough { .. }
             | Self::NoPods
             | Self::RolloutInProgress
+            | Self::Disrupted { .. }
             | Self::BadBefore { .. }
             | Self::NothingBefore
             | Self::NotConclusive { .. }
@@ -89,6 +92,7 @@ impl Unknown {
             Self::NotLongEnough { .. } => "NotLongEnough",
             Self::NoPods => "NoPods",
             Self::RolloutInProgress => "RolloutInProgress",
+            Self::Disrupted { .. } => "Disrupted",
             Self::BadBefore { .. } => "BadBefore",
             Self::NothingBefore => "NothingBefore",
             Self::NotConclusive { .. } => "NotConclusive",
@@ -136,6 +140,10 @@ impl fmt::Display for Unknown {
             }
             Self::NoPods => write!(formatter, "the revision has no pods"),
             Self::RolloutInProgress => write!(formatter, "the rollout is in progress"),
+            Self::Disrupted { measurement } => write!(
+                formatter,
+                "{measurement}; that is the cluster's doing: pods were evicted, or nodes are not ready"
+            ),
             Self::BadBefore { measurement } => write!(
                 formatter,
                 "{measurement}, which it shares with the revision before"

@@ -158,7 +158,7 @@ fn has_data(target: &Target, trigger: &str) -> bool {
 fn lacks_data(unknown: &Unknown) -> bool {
     !matches!(
         unknown,
-        Unknown::NotLongEnough { .. } | Unknown::RolloutInProgress
+        Unknown::NotLongEnough { .. } | Unknown::RolloutInProgress | Unknown::Disrupted { .. }
     )
 }
 
@@ -195,6 +195,7 @@ fn still(reading: &Reading) -> String {
             ),
             Unknown::NotLongEnough { .. } => "NotLongEnough: over the limit, but not for long enough yet".to_owned(),
             Unknown::NotConclusive { .. } => "NotConclusive: over the limit, but the evidence is not conclusive yet".to_owned(),
+            Unknown::Disrupted { .. } => "Disrupted: pods were evicted, or nodes are not ready".to_owned(),
             Unknown::BadBefore { .. } => "BadBefore: over the limit, and so was the revision before".to_owned(),
             Unknown::Stale { .. } => "StaleSamples: the newest sample is older than three scrapes; check that the pods are scraped".to_owned(),
             Unknown::NoSource { .. }

@@ -1,8 +1,7 @@
 //! Each reading on both sides of its limits. What follows from one is tested in the machine.
 
-use super::running::{restarts, rollout_stalled};
 use super::*;
-use crate::decide::{Pod, Probe, Ratio, RestartCount, Restarts, Sample, Workload};
+use crate::decide::{Probe, Sample};
 
 fn at(second: i64) -> Timestamp {
     Timestamp::UNIX_EPOCH + SignedDuration::from_secs(1_000_000 + second)
@@ -99,63 +98,4 @@ fn one_failure_each_while_many_pods_start_does_not_breach() {
     let pods: Vec<_> = (0..30).map(starting).collect();
     let reading = probe_failures(&pods, at(10), &probe_rule());
     assert_eq!(word(&reading), "Passing");
-}
-
-fn restart_observed(counts: &[u32]) -> Observed {
-    let pods = counts.iter().zip(1..).map(|(count, number)| Pod {
-        name: format!("checkout-7d9f8b6c5d-{number}"),
-        born: at(0),
-        restarts: vec![RestartCount {
-            at: at(5),
-            count: *count,
-        }],
-        ..Pod::default()
-    });
-    Observed {
-        workload: workload(),
-        pods: pods.collect(),
-        ..Observed::default()
-    }
-}
-
-fn workload() -> Workload {
-    Workload {
-        uid: "5eed0002".to_owned(),
-        name: "checkout".to_owned(),
-        template: crate::decide::Revision("aa".to_owned()),
-        replicas: 5,
-        rolling_update: true,
-        progress_deadline: seconds(600),
-        ..Workload::default()
-    }
-}
-
-#[track_caller]
-fn check_restarts(counts: &[u32], expected: &str) {
-    let rule = Restarts {
-        threshold: 3,
-        window: seconds(300),
-        pods: Ratio(0.2),
-    };
-    let reading = restarts(&restart_observed(counts), &rule, at(10));
-    assert_eq!(word(&reading), expected);
-}
-
-#[test]
-fn restarts_breach_when_the_share_of_pods_is_reached() {
-    check_restarts(&[], "NoPods");
-    check_restarts(&[2, 2, 2, 2, 2], "Passing");
-    check_restarts(&[3, 0, 0, 0, 0], "Breached");
-    check_restarts(&[3, 0, 0, 0, 0, 0], "Passing");
-}
-
-#[test]
-fn a_rollout_is_stalled_only_past_its_deadline() {
-    let mut observed = restart_observed(&[]);
-    let reading = |observed: &Observed| rollout_stalled(observed, at(10));
-    assert_eq!(word(&reading(&observed)), "RolloutInProgress");
-    observed.workload.rolled_out = true;
-    assert_eq!(word(&reading(&observed)), "Passing");
-    observed.workload.progress_deadline_exceeded = true;
-    assert_eq!(word(&reading(&observed)), "Breached");
 }
