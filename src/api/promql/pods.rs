@@ -117,7 +117,11 @@ fn in_node(node: &Expr) -> Result<usize, Problem> {
         Expr::StringLiteral(literal) => {
             // Other names are those of capture groups, in the replacement of label_replace().
             let pods = variables(&literal.val).any(|name| name == PODS);
-            return if pods { Err(Problem::MisplacedPods) } else { Ok(0) };
+            return if pods {
+                Err(Problem::MisplacedPods)
+            } else {
+                Ok(0)
+            };
         }
         Expr::Aggregate(aggregate) => labels_of(aggregate.modifier.as_ref()),
         Expr::Binary(binary) => binary.modifier.as_ref().map_or_else(Vec::new, |modifier| {
@@ -142,7 +146,9 @@ fn in_node(node: &Expr) -> Result<usize, Problem> {
 }
 
 fn labels_of(modifier: Option<&LabelModifier>) -> Vec<&String> {
-    modifier.map_or_else(Vec::new, |modifier| modifier.labels().labels.iter().collect())
+    modifier.map_or_else(Vec::new, |modifier| {
+        modifier.labels().labels.iter().collect()
+    })
 }
 
 fn in_matcher(matcher: &Matcher) -> Result<usize, Problem> {

@@ -91,7 +91,10 @@ fn own_matchers_on_the_forced_label_only_narrow() {
             r#"{"odd name"="1",__name__=~".+",namespace="other",namespace="shop"}"#,
         ),
         (r#"x{namespace="shop"}"#, r#"x{namespace="shop"}"#),
-        (r#"{"odd metric"}"#, r#"{__name__="odd metric",namespace="shop"}"#),
+        (
+            r#"{"odd metric"}"#,
+            r#"{__name__="odd metric",namespace="shop"}"#,
+        ),
     ] {
         check_confined(query, expected);
     }
@@ -112,10 +115,7 @@ fn the_text_that_is_sent_is_not_the_text_that_was_written() {
             r#"x{a='"} or secret{b="'}"#,
             r#"x{a="\"} or secret{b=\"",namespace="shop"}"#,
         ),
-        (
-            r#"x{a=~`\d+"\.`}"#,
-            r#"x{a=~"\\d+\"\\.",namespace="shop"}"#,
-        ),
+        (r#"x{a=~`\d+"\.`}"#, r#"x{a=~"\\d+\"\\.",namespace="shop"}"#),
         (
             r#"label_replace(x, "a", "$1", "b", "(.*)")"#,
             r#"label_replace(x{namespace="shop"}, "a", "$1", "b", "(.*)")"#,
@@ -151,6 +151,7 @@ fn what_cannot_be_forced_is_refused() {
         ("1st", "shop"),
         ("a\"", "shop"),
         ("__name__", "shop"),
+        ("or", "shop"),
         ("namespace", "$pods"),
     ] {
         let confinement = Confinement {
@@ -191,6 +192,19 @@ fn what_is_no_instant_vector_is_refused() {
     }
 }
 
+/// `VictoriaMetrics` has alternatives within braces; nobody knows what it makes of such a label.
+#[test]
+fn labels_are_no_operators() {
+    for query in [
+        r#"x{or="a"}"#,
+        r#"x{a="b" or "OR"="c"}"#,
+        r#"{__name__="x",Or="a"}"#,
+    ] {
+        check_refused(query, "an operator there");
+    }
+    check_confined("sum by (or) (or)", r#"sum by (or) (or{namespace="shop"})"#);
+}
+
 /// Both panic in the parser.
 #[test]
 fn numbers_that_no_duration_holds_are_refused() {
@@ -203,7 +217,10 @@ fn bytes_by_number_are_refused() {
     for query in [r#"x{a="\xe9"}"#, r#"x{a='\377'}"#] {
         check_refused(query, "byte by its number");
     }
-    check_confined(r#"x{a="\x41\\xe9\101"}"#, r#"x{a="A\\xe9A",namespace="shop"}"#);
+    check_confined(
+        r#"x{a="\x41\\xe9\101"}"#,
+        r#"x{a="A\\xe9A",namespace="shop"}"#,
+    );
 }
 
 #[test]
@@ -325,7 +342,10 @@ fn pods_stand_only_in_matchers_by_regular_expression() {
         check_refused(query, "outside of the value of a matcher");
     }
     check_refused(r#"x{pod=~"\\$pods"}"#, "a regular expression is wrong");
-    check_refused(&format!(r#"x{{pod=~"{}"}}"#, "$pods".repeat(17)), "16 times");
+    check_refused(
+        &format!(r#"x{{pod=~"{}"}}"#, "$pods".repeat(17)),
+        "16 times",
+    );
 }
 
 #[test]
