@@ -56,6 +56,10 @@ pub enum Problem {
     #[error("gives a {given}, and must give an instant vector or a scalar")]
     WrongType { given: &'static str },
 
+    /// `{a="1",or="2"}`: some sources would read two alternatives.
+    #[error("has a label named {name:?}, which is an operator there")]
+    OperatorAsLabel { name: String },
+
     #[error("has a byte by its number, such as \\xe9 or \\351: write the character")]
     NumberedByte,
 
@@ -107,7 +111,7 @@ impl Confinement {
                 let is_namespace = namespace.clone().any(|(own, _)| own == label);
                 // Without a value it would select the series of no namespace: those of the cluster.
                 let empty = is_namespace && value.is_empty();
-                let name = is_label(label) && label != METRIC_NAME;
+                let name = is_label(label) && label != METRIC_NAME && !tree::is_operator(label);
                 if empty || !name || pods::first_variable(value).is_some() {
                     return Err(Problem::NotForceable {
                         label: beginning(label),
@@ -147,6 +151,11 @@ pub fn confined(query: &str, confinement: &Confinement) -> Result<String, Proble
         && let Some(name) = tree::function_outside_of(&tree, functions::READ_ONLY_ARGUMENTS)
     {
         return Err(Problem::Function {
+            name: beginning(name),
+        });
+    }
+    if let Some(name) = tree::operator_as_label(&tree) {
+        return Err(Problem::OperatorAsLabel {
             name: beginning(name),
         });
     }

@@ -6,6 +6,7 @@ mod examples;
 mod generated;
 mod invariants;
 mod operator;
+mod parsers;
 mod rollback;
 mod timelines;
 mod world;

@@ -151,6 +151,7 @@ fn what_cannot_be_forced_is_refused() {
         ("1st", "shop"),
         ("a\"", "shop"),
         ("__name__", "shop"),
+        ("or", "shop"),
         ("namespace", "$pods"),
     ] {
         let confinement = Confinement {
@@ -189,6 +190,19 @@ fn what_is_no_instant_vector_is_refused() {
     for query in ["1", "time()", "vector(1)", "scalar(x)", "x > bool 1"] {
         assert_eq!(check(query), Ok(()), "{query}");
     }
+}
+
+/// `VictoriaMetrics` has alternatives within braces; nobody knows what it makes of such a label.
+#[test]
+fn labels_are_no_operators() {
+    for query in [
+        r#"x{or="a"}"#,
+        r#"x{a="b" or "OR"="c"}"#,
+        r#"{__name__="x",Or="a"}"#,
+    ] {
+        check_refused(query, "an operator there");
+    }
+    check_confined("sum by (or) (or)", r#"sum by (or) (or{namespace="shop"})"#);
 }
 
 /// Both panic in the parser.

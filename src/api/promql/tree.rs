@@ -73,6 +73,29 @@ pub(super) fn carries(tree: &Expr, forced: &[Matcher]) -> bool {
     all
 }
 
+/// Returns the first label of a matcher that an operator is called, too.
+pub(super) fn operator_as_label(tree: &Expr) -> Option<&str> {
+    let mut found = None;
+    each(tree, &mut |node| {
+        let matchers = selector(node).map(|selector| &selector.matchers);
+        let all = matchers.into_iter().flat_map(|matchers| {
+            let alternatives = matchers.or_matchers.iter().flatten();
+            matchers.matchers.iter().chain(alternatives)
+        });
+        for matcher in all {
+            if is_operator(&matcher.name) {
+                found.get_or_insert(matcher.name.as_str());
+            }
+        }
+    });
+    found
+}
+
+/// Whether a name stands between alternatives where selectors have them.
+pub(super) fn is_operator(name: &str) -> bool {
+    name.eq_ignore_ascii_case("or")
+}
+
 /// Returns the name of the first function that is not in `known`.
 pub(super) fn function_outside_of(tree: &Expr, known: &[&str]) -> Option<&'static str> {
     let mut found = None;
