@@ -7,6 +7,7 @@ pub mod attachment;
 pub mod cache;
 pub mod pods;
 pub mod prometheus;
+pub mod sources;
 pub mod store;
 pub mod workload;
 
