@@ -71,7 +71,11 @@ const REFUSALS: &[AlertDescription] = &[
 ];
 
 fn of_certificate(reason: &CertificateError) -> TlsProblem {
-    if matches!(reason, CertificateError::UnknownIssuer) {
+    // The second: an authority of the same name, but not the same.
+    if matches!(
+        reason,
+        CertificateError::UnknownIssuer | CertificateError::BadSignature
+    ) {
         return TlsProblem::UnknownAuthority;
     }
     let expired = matches!(

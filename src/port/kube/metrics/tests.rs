@@ -282,7 +282,8 @@ async fn compression_that_was_not_asked_for_is_refused() {
 /// Bytes that come one at a time keep every limit on silence from firing.
 #[tokio::test]
 async fn a_server_that_trickles_is_given_up() {
-    for start in ["", "HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n"] {
+    let body = "HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n";
+    for start in ["HTTP/1.1 200 OK\r\nX-Slow: ", body] {
         let server = Server::trickling(start).await;
         let port = MetricsPort::new().unwrap();
         let mut query = query(server.url("/"), Access::default());

@@ -179,7 +179,7 @@ async fn certificates_that_are_none_are_told_from_each_other() {
             Err(QueryError::Credential(CredentialProblem::Identity))
         );
     }
-    let plain = Server::start(|_| ok(ANSWER)).await;
+    let plain = Server::trickling("HTTP/1.1 400 Bad Request\r\n\r\n").await;
     let access = Access {
         tls: trusting(&own),
         ..Access::default()

@@ -167,7 +167,7 @@ async fn a_token_that_the_source_refuses_is_not_kept() {
 #[tokio::test]
 async fn the_time_limit_covers_the_token_too() {
     let server = Server::start(|_| ok(ANSWER)).await;
-    let login = Server::trickling("").await;
+    let login = Server::trickling("HTTP/1.1 200 OK\r\n\r\n").await;
     let port = MetricsPort::new().unwrap();
     let mut query = query(server.url("/"), access(&login));
     query.timeout = SignedDuration::from_millis(300);
