@@ -148,7 +148,6 @@ fn a_policy_that_makes_no_sense_is_refused_by_field() {
 }
 
 /// What admins get wrong.
-#[expect(clippy::too_many_lines, reason = "a table, one case a row")]
 fn bad_sources() -> Vec<Case> {
     vec![
         case("{}", &["spec.url", "Required value"]),

@@ -29,6 +29,8 @@ pub(super) struct Cache<T> {
 
 struct Entry<T> {
     read: Timestamp,
+    /// When the API server last gave no answer about it.
+    silent: Option<Timestamp>,
     doubtful: bool,
     /// `None`: there was no such object.
     value: Option<Arc<T>>,
@@ -54,7 +56,7 @@ impl<T> Cache<T> {
         object: &ObjectRef,
         cut: fn(&Value) -> T,
     ) -> Result<Option<Arc<T>>, Error> {
-        if let Some(kept) = self.kept(object, cluster.now()) {
+        if let (true, kept) = self.kept(object, cluster.now()) {
             return Ok(kept);
         }
         match cluster.get(object).await {
@@ -77,17 +79,28 @@ impl<T> Cache<T> {
         }
     }
 
-    fn kept(&self, object: &ObjectRef, now: Timestamp) -> Option<Option<Arc<T>>> {
+    /// Returns whether what is kept of `object` is new enough, and what it is.
+    fn kept(&self, object: &ObjectRef, now: Timestamp) -> (bool, Option<Arc<T>>) {
         let entries = self.lock();
-        let entry = entries.get(object)?;
+        let Some(entry) = entries.get(object) else {
+            return (false, None);
+        };
         let doubtful = entry.doubtful || entry.value.is_none();
         let limit = if doubtful { DOUBTFUL } else { FRESH };
-        (now.duration_since(entry.read) <= limit).then(|| entry.value.clone())
+        let fresh = now.duration_since(entry.read) <= limit;
+        // Each attempt may take as long as the API server is given.
+        let tried = entry
+            .silent
+            .is_some_and(|tried| now.duration_since(tried) <= DOUBTFUL);
+        let usable = entry.value.is_some() && now.duration_since(entry.read) <= STALE;
+        (fresh || tried && usable, entry.value.clone())
     }
 
+    /// Returns what is kept of `object` after the API server gave no answer at `now`.
     fn stale(&self, object: &ObjectRef, now: Timestamp) -> Option<Arc<T>> {
-        let entries = self.lock();
-        let entry = entries.get(object)?;
+        let mut entries = self.lock();
+        let entry = entries.get_mut(object)?;
+        entry.silent = Some(now);
         let usable = now.duration_since(entry.read) <= STALE;
         usable.then(|| entry.value.clone()).flatten()
     }
@@ -103,6 +116,7 @@ impl<T> Cache<T> {
         }
         let entry = Entry {
             read: now,
+            silent: None,
             doubtful: false,
             value,
         };

@@ -74,10 +74,10 @@ fn bearer() -> Value {
 }
 
 fn token(endpoint: &Endpoint) -> &str {
-    match &endpoint.access.auth {
-        Auth::Bearer(Credential::Value(secret)) => secret.reveal(),
-        other => panic!("{other:?}"),
-    }
+    let Auth::Bearer(Credential::Value(secret)) = &endpoint.access.auth else {
+        panic!("{:?}", endpoint.access);
+    };
+    secret.reveal()
 }
 
 #[tokio::test(start_paused = true)]

@@ -1,5 +1,6 @@
 //! One base source that is fine; each case changes one thing.
 
+use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::*;
@@ -170,7 +171,7 @@ fn one_proves_oneself_in_one_way() {
     }
 }
 
-/// The token of the pod's own ServiceAccount can do much more than read metrics.
+/// The token of the pod's own `ServiceAccount` can do much more than read metrics.
 #[test]
 fn only_files_that_were_mounted_for_it_can_be_named() {
     for path in [
@@ -521,5 +522,44 @@ fn a_megabyte_makes_a_short_message() {
         let errors = metric_source(&source(&fields)).unwrap_err();
         let text: usize = errors.iter().map(|error| error.to_string().len()).sum();
         assert!(text < 8_000, "{text} characters");
+    }
+}
+
+/// Any JSON with the words of the API as keys, so that it gets past the first branch.
+fn any_json() -> impl Strategy<Value = Value> {
+    let text = prop_oneof![
+        "\\PC{0,20}",
+        "[0-9]{1,12}(Ki|Mi)?",
+        "/etc/astern/[a-z./]{0,10}",
+        "https?://[a-z:0-9.]{0,10}",
+    ];
+    let leaf = prop_oneof![
+        Just(Value::Null),
+        any::<bool>().prop_map(Value::from),
+        any::<i64>().prop_map(Value::from),
+        any::<f64>().prop_map(Value::from),
+        text.prop_map(Value::from),
+    ];
+    let key = prop_oneof![
+        "(url|auth|bearer|basic|oauth2|secretRef|file|name|key|tokenUrl|clientId|scopes|audience)",
+        "(tls|caSecretRef|caFile|certSecretRef|certFile|keyFile|serverName|insecureSkipVerify)",
+        "(headers|value|parameters|matchLabels|tenant|header|namespaceLabel|partialAnswers)",
+        "(limits|bytes|series|allowedNamespaces|names|selector|promql|confine|method|timeout)",
+    ];
+    leaf.prop_recursive(5, 64, 8, move |inner| {
+        prop_oneof![
+            prop::collection::vec(inner.clone(), 0..4).prop_map(Value::from),
+            prop::collection::btree_map(key.clone(), inner, 0..8)
+                .prop_map(|map| Value::Object(map.into_iter().collect())),
+        ]
+    })
+}
+
+proptest! {
+    #[test]
+    fn no_json_panics(spec in any_json()) {
+        if let Err(errors) = metric_source(&json!({"spec": spec})) {
+            prop_assert!(errors.iter().all(|error| error.to_string().len() < 1_000));
+        }
     }
 }

@@ -34,7 +34,7 @@ pub const REFUSED_HEADERS: &[&str] = &[
 pub const METRIC_LABEL_PATTERN: &str = "^[a-zA-Z_][a-zA-Z0-9_]*$";
 pub const METRIC_LABEL_LENGTH: u32 = 128;
 /// Values of labels of metrics: any text in one line.
-pub const METRIC_VALUE_PATTERN: &str = "^[^[:cntrl:]]*$";
+pub const METRIC_VALUE_PATTERN: &str = r"^[^\x00-\x1f\x7f]*$";
 pub const METRIC_VALUE_LENGTH: u32 = 256;
 pub const MATCH_LABELS: u32 = 16;
 pub const PARAMETERS: u32 = 16;
@@ -67,9 +67,8 @@ pub const NAMESPACES: u32 = 256;
 /// Sizes as Kubernetes writes them, in whole numbers.
 pub const SIZE_PATTERN: &str = "^[0-9]{1,9}(Ki|Mi)?$";
 pub const SIZE_LENGTH: u32 = 11;
-/// An empty answer of a large Thanos, with its warnings, fits into the least. An answer is held twice
-/// while it is read: the most is a third of what the chart lets the operator have, were it raised to
-/// half a gigabyte.
+/// Into the least fits an answer that is empty but for its warnings. An answer and what was read from
+/// it are in memory together, so the most is for those who have given the operator half a gigabyte.
 pub const ANSWER_BYTES: Size = Size {
     least: "64Ki",
     most: "128Mi",

@@ -91,7 +91,7 @@ impl Tokens {
                 *slot = Slot::Token {
                     token: token.clone(),
                     asked,
-                    until: asked + (life - margin),
+                    until: asked + life.saturating_sub(margin),
                 };
                 Ok(token)
             }
@@ -180,7 +180,9 @@ fn encoded(text: &str) -> String {
         if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
             encoded.push(char::from(byte));
         } else {
-            encoded.push_str(&format!("%{byte:02X}"));
+            encoded.push('%');
+            let digits = [byte >> 4, byte & 15].map(|digit| char::from_digit(digit.into(), 16));
+            encoded.extend(digits.into_iter().flatten());
         }
     }
     encoded

@@ -98,11 +98,23 @@ impl Server {
         server
     }
 
+    /// Sends `answer` to whatever comes, without reading it.
+    pub(super) async fn shouting(answer: &'static str) -> Self {
+        let (listener, server) = Self::bound("http").await;
+        tokio::spawn(async move {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            stream.write_all(answer.as_bytes()).await.unwrap();
+            let _ = tokio::io::copy(&mut stream, &mut tokio::io::sink()).await;
+        });
+        server
+    }
+
     /// Sends `start`, then a byte from time to time, for ever.
     pub(super) async fn trickling(start: &'static str) -> Self {
         let (listener, server) = Self::bound("http").await;
         tokio::spawn(async move {
             let (mut stream, _) = listener.accept().await.unwrap();
+            request(&mut stream).await.unwrap();
             let mut next = start.as_bytes().to_vec();
             while stream.write_all(&next).await.is_ok() {
                 next = b"H".to_vec();

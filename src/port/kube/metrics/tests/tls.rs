@@ -33,17 +33,17 @@ impl Authority {
     }
 
     fn issue(&self, name: &str) -> Pair {
-        self.signed(CertificateParams::new(vec![name.to_owned()]).unwrap())
+        self.signed(&CertificateParams::new(vec![name.to_owned()]).unwrap())
     }
 
     fn expired(&self, name: &str) -> Pair {
         let mut parameters = CertificateParams::new(vec![name.to_owned()]).unwrap();
         parameters.not_before = rcgen::date_time_ymd(2001, 1, 1);
         parameters.not_after = rcgen::date_time_ymd(2002, 1, 1);
-        self.signed(parameters)
+        self.signed(&parameters)
     }
 
-    fn signed(&self, parameters: CertificateParams) -> Pair {
+    fn signed(&self, parameters: &CertificateParams) -> Pair {
         let key = KeyPair::generate().unwrap();
         Pair {
             certificate: parameters.signed_by(&key, &self.issuer).unwrap().pem(),
@@ -179,7 +179,7 @@ async fn certificates_that_are_none_are_told_from_each_other() {
             Err(QueryError::Credential(CredentialProblem::Identity))
         );
     }
-    let plain = Server::trickling("HTTP/1.1 400 Bad Request\r\n\r\n").await;
+    let plain = Server::shouting("HTTP/1.1 400 Bad Request\r\n\r\n").await;
     let access = Access {
         tls: trusting(&own),
         ..Access::default()

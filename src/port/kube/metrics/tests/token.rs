@@ -69,10 +69,10 @@ async fn the_grant_says_who_asks_for_what() {
         seen.body,
         "grant_type=client_credentials&scope=metrics.read+openid&audience=prometheus"
     );
-    // astern%3Aeu:hunter%202
+    // astern%3aeu:hunter%202
     assert_eq!(
         seen.header("authorization"),
-        Some("Basic YXN0ZXJuJTNBZXU6aHVudGVyJTIwMg==")
+        Some("Basic YXN0ZXJuJTNhZXU6aHVudGVyJTIwMg==")
     );
 }
 
