@@ -8,6 +8,7 @@ pub mod cache;
 pub mod history;
 pub mod pods;
 pub mod prometheus;
+pub mod sources;
 pub mod store;
 pub mod workload;
 

@@ -7,12 +7,18 @@
 //! Nothing here decides or retries: a caller that gets an [`Error`] looks again and decides anew.
 
 pub mod kube;
+mod query;
 pub mod simulated;
 
 use async_trait::async_trait;
 use futures::stream::BoxStream;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
+
+pub use query::{
+    Access, Auth, Credential, CredentialProblem, Identity, Method, OAuth2, Query, QueryError,
+    Secret, Tls, TlsProblem,
+};
 
 /// Where the objects of one kind live on the API server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -90,6 +96,9 @@ pub mod kinds {
         "rollbackpolicies",
     );
     pub const ROLLBACKS: Kind = Kind::namespaced("astern.dev", "v1alpha1", "Rollback", "rollbacks");
+    /// Read one at a time, and only in Astern's own namespace.
+    pub const SECRETS: Kind = Kind::namespaced("", "v1", "Secret", "secrets");
+    pub const NAMESPACES: Kind = Kind::cluster_wide("", "v1", "Namespace", "namespaces");
     pub const METRIC_SOURCES: Kind =
         Kind::cluster_wide("astern.dev", "v1alpha1", "MetricSource", "metricsources");
     pub const ADMISSION_POLICY_BINDINGS: Kind = Kind::cluster_wide(
@@ -210,34 +219,9 @@ pub trait Cluster: Send + Sync + 'static {
     async fn sleep_until(&self, until: Timestamp);
 }
 
-/// A request to a metric source: a POST of `form` to `url`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Query {
-    /// Full address of the endpoint, such as `https://prometheus.example/api/v1/query`.
-    pub url: String,
-    pub form: Vec<(&'static str, String)>,
-    /// For the whole exchange, body included.
-    pub timeout: SignedDuration,
-    /// A longer body is cut off and refused.
-    pub bytes_max: usize,
-}
-
-/// Why a metric source gave no usable answer. Holds no part of any response body.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum QueryError {
-    #[error("no answer within {0:#}")]
-    Timeout(SignedDuration),
-    #[error("cannot be reached")]
-    Unreachable,
-    #[error("answered with HTTP status {0}")]
-    Status(u16),
-    #[error("answered with more than {0} bytes")]
-    TooLarge(usize),
-}
-
 /// Everything outside the cluster that Astern asks.
 #[async_trait]
 pub trait Outside: Send + Sync + 'static {
-    /// Sends `query` and returns the body of a 2xx answer. Follows no redirect.
+    /// Sends `query` and returns the body of an answer with status 200. Follows no redirect.
     async fn query(&self, query: &Query) -> Result<Vec<u8>, QueryError>;
 }

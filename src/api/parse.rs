@@ -20,6 +20,11 @@ use crate::decide::Policy;
 
 pub use field::FieldError;
 pub use selector::Selector;
+pub use source::{
+    AllowedNamespaces, AnswerLimits, ClientCredentials, HeaderText, Material, MetricSource,
+    PartialAnswers, QueryMethod, SecretKey, SourceAuth, SourceHeader, SourceTls, Tenant,
+    TenantValue,
+};
 
 use field::{Field, Problems};
 
@@ -45,14 +50,6 @@ pub enum Targets {
     Selector(Selector),
     /// None: it holds where a Deployment's annotation names it.
     ByAnnotation,
-}
-
-/// A metric source that makes sense.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct MetricSource {
-    pub name: String,
-    pub url: String,
-    pub timeout: jiff::SignedDuration,
 }
 
 /// Reads a `RollbackPolicy`.

@@ -131,30 +131,83 @@ fn a_policy_that_makes_no_sense_is_refused_by_field() {
     });
 }
 
+/// What admins get wrong.
+fn bad_sources() -> Vec<Case> {
+    vec![
+        case("{}", &["spec.url", "Required value"]),
+        case(
+            "{url: \"prometheus:9090\"}",
+            &["spec.url", "such as \"http://"],
+        ),
+        case(
+            "{url: \"http://admin:secret@prometheus\"}",
+            &["spec.url", "without user"],
+        ),
+        case(
+            "{url: \"http://prometheus/?token=secret\"}",
+            &["spec.url", "without user, query"],
+        ),
+        case(
+            "{url: \"http://prometheus\", timeout: 2m}",
+            &["spec.timeout", "from 1s to 1m"],
+        ),
+        case(
+            "{url: \"http://prometheus\", tls: {}}",
+            &["spec", "tls makes no sense with an address in http"],
+        ),
+        case(
+            "{url: \"https://prometheus\", auth: {}}",
+            &["spec.auth", "exactly one of bearer, basic and oauth2"],
+        ),
+        case(
+            "{url: \"https://prometheus\", auth: {bearer: {file: /var/run/secrets/kubernetes.io/serviceaccount/token}}}",
+            &["spec.auth.bearer.file", "a file below /etc/astern"],
+        ),
+        case(
+            "{url: \"https://prometheus\", auth: {oauth2: {tokenUrl: \"login\", clientId: a, secretRef: {name: b}}}}",
+            &["spec.auth.oauth2.tokenUrl", "such as \"https://login"],
+        ),
+        case(
+            "{url: \"https://prometheus\", tls: {insecureSkipVerify: true, caFile: /etc/astern/ca.crt}}",
+            &["spec.tls", "meaningless"],
+        ),
+        case(
+            "{url: \"http://prometheus\", headers: [{name: Authorization, value: a}]}",
+            &["spec.headers[0].name", "credentials belong into auth"],
+        ),
+        case(
+            "{url: \"http://prometheus\", headers: [{name: X-Key}]}",
+            &["spec.headers[0]", "exactly one of value and secretRef"],
+        ),
+        case(
+            "{url: \"http://prometheus\", tenant: {}}",
+            &["spec.tenant", "exactly one of value and namespaceLabel"],
+        ),
+        case(
+            "{url: \"http://prometheus\", limits: {bytes: 1Gi}}",
+            &["spec.limits.bytes", "from 64Ki to 128Mi"],
+        ),
+        case(
+            "{url: \"http://prometheus\", parameters: {query: up}}",
+            &["spec.parameters", "which Astern sets itself"],
+        ),
+        case(
+            "{url: \"http://prometheus\", matchLabels: {__name__: up}}",
+            &["spec.matchLabels", "must not name the metric"],
+        ),
+        case(
+            "{url: \"http://prometheus\", allowedNamespaces: {}}",
+            &["spec.allowedNamespaces", "must have names or a selector"],
+        ),
+    ]
+}
+
 #[test]
 fn a_metric_source_that_makes_no_sense_is_refused_by_field() {
     run(async {
         let bed = installed().await?;
         let namespace = namespace(bed, "input").await?;
-        for case in [
-            case("{}", &["spec.url", "Required value"]),
-            case(
-                "{url: \"prometheus:9090\"}",
-                &["spec.url", "such as \"http://"],
-            ),
-            case(
-                "{url: \"http://admin:secret@prometheus\"}",
-                &["spec.url", "without user"],
-            ),
-            case(
-                "{url: \"http://prometheus/?token=secret\"}",
-                &["spec.url", "without user, query"],
-            ),
-            case(
-                "{url: \"http://prometheus\", timeout: 2m}",
-                &["spec.timeout", "from 1s to 1m"],
-            ),
-        ] {
+        for case in bad_sources() {
             let manifest = manifest("MetricSource", "bad", &case.spec);
             let output = create(bed, &namespace, &manifest).await?;
             refused(&output, &case)?;

@@ -119,6 +119,58 @@ fn with_listed_namespaces_no_right_on_workloads_reaches_beyond_them() {
 }
 
 #[test]
+fn rights_on_secrets_and_namespaces_can_be_narrowed_to_names() {
+    run(async {
+        let names = "namespaces={shop},metricSources.secrets={thanos,login}";
+        for (values, namespaces, secrets) in [
+            ("replicas=1", Value::Null, Value::Null),
+            (names, json!(["shop"]), json!(["thanos", "login"])),
+        ] {
+            let text = rendered(&["--set", values]).await?;
+            let objects: Vec<Value> = serde_saphyr::from_multiple(&text)?;
+            let rules: Vec<&Value> = objects
+                .iter()
+                .filter_map(|object| object["rules"].as_array())
+                .flatten()
+                .collect();
+            for (resource, expected) in [("namespaces", namespaces), ("secrets", secrets)] {
+                let found: Vec<&&Value> = rules
+                    .iter()
+                    .filter(|rule| rule["resources"] == json!([resource]))
+                    .collect();
+                ensure!(found.len() == 1, "{resource}: {found:?}");
+                ensure!(found[0]["verbs"] == json!(["get"]), "{:?}", found[0]);
+                ensure!(found[0]["resourceNames"] == expected, "{:?}", found[0]);
+            }
+        }
+        Ok(())
+    });
+}
+
+#[test]
+fn volumes_for_metric_sources_are_mounted() {
+    run(async {
+        let values = [
+            "--set-json",
+            r#"extraVolumes=[{"name": "prometheus", "secret": {"secretName": "prometheus"}}]"#,
+            "--set-json",
+            r#"extraVolumeMounts=[{"name": "prometheus", "mountPath": "/etc/astern/prometheus"}]"#,
+        ];
+        let text = rendered(&values).await?;
+        let objects: Vec<Value> = serde_saphyr::from_multiple(&text)?;
+        let deployment = objects
+            .iter()
+            .find(|object| object["kind"] == "Deployment")
+            .context("the chart has a Deployment")?;
+        let pod = &deployment["spec"]["template"]["spec"];
+        let mount = &pod["containers"][0]["volumeMounts"][0];
+        ensure!(mount["mountPath"] == "/etc/astern/prometheus", "{pod}");
+        ensure!(pod["volumes"][0]["name"] == "prometheus", "{pod}");
+        Ok(())
+    });
+}
+
+#[test]
 fn the_program_understands_what_the_chart_passes_to_it() {
     run(async {
         let unusual = "namespaces={shop,billing},acceptUnverifiedApprovals=true,logFormat=text";
@@ -178,6 +230,8 @@ fn the_operator_may_do_its_work_and_nothing_else() {
             "create leases.coordination.k8s.io -n astern-system",
             "update leases.coordination.k8s.io/astern -n astern-system",
             "get validatingadmissionpolicybindings/astern-approvals",
+            "get secrets/prometheus-credentials -n astern-system",
+            "get namespaces/shop",
         ] {
             let answer = can(bed, allowed).await?;
             ensure!(answer == "yes", "{allowed}: {answer}");
@@ -191,7 +245,11 @@ fn the_operator_may_do_its_work_and_nothing_else() {
             "delete pods -n shop",
             "create pods --subresource=exec -n shop",
             "get secrets -n shop",
-            "get secrets -n astern-system",
+            "list secrets -n astern-system",
+            "watch secrets -n astern-system",
+            "patch secrets -n astern-system",
+            "list namespaces",
+            "patch namespaces/shop",
             "get configmaps -n shop",
             "patch rollbackpolicies.astern.dev -n shop",
             "approve rollbacks.astern.dev -n shop",

@@ -1,4 +1,4 @@
-//! The examples are what users copy, so they must mean something.
+//! The examples are what users copy, so they must mean something, and so must those in the docs.
 
 #![expect(
     clippy::unwrap_used,
@@ -28,9 +28,29 @@ fn examples() -> Vec<(String, Value)> {
         found.extend(objects.into_iter().map(|object| (name.clone(), object)));
     }
     assert!(
-        found.len() >= 4,
+        found.len() >= 5,
         "the examples have moved; this test guards nothing"
     );
+    found.extend(documented_sources());
+    found
+}
+
+/// Returns every `MetricSource` in the page about them. What else stands there must be YAML.
+fn documented_sources() -> Vec<(String, Value)> {
+    let page = "docs/metric-sources.md";
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(page);
+    let text = fs::read_to_string(path).unwrap();
+    let mut found = Vec::new();
+    for block in text.split("\n```yaml\n").skip(1) {
+        let (block, _) = block.split_once("\n```\n").unwrap();
+        let objects: Vec<Value> = serde_saphyr::from_multiple(block)
+            .unwrap_or_else(|error| panic!("{page}: {error}\n{block}"));
+        let sources = objects
+            .into_iter()
+            .filter(|object| object["kind"] == "MetricSource");
+        found.extend(sources.map(|source| (page.to_owned(), source)));
+    }
+    assert!(found.len() >= 12, "{page} shows {} sources", found.len());
     found
 }
 
@@ -114,6 +134,34 @@ fn the_full_example_shows_every_field() {
                 "{kind}.{} is missing",
                 field.0
             );
+        }
+    }
+}
+
+#[test]
+fn the_full_source_shows_every_field() {
+    let (_, full) = examples()
+        .into_iter()
+        .find(|(name, _)| name == "metric-source-full.yaml")
+        .unwrap();
+    let definitions = crds::definitions();
+    let definition = definitions
+        .iter()
+        .find(|definition| definition["spec"]["names"]["kind"] == "MetricSource")
+        .unwrap();
+    let schema = &definition["spec"]["versions"][0]["schema"]["openAPIV3Schema"];
+    let properties = schema["properties"]["spec"]["properties"]
+        .as_object()
+        .unwrap();
+    for (field, schema) in properties {
+        let shown = &full["spec"][field];
+        assert!(!shown.is_null(), "{field} is missing");
+        // Of those that exclude each other, and of ways to the same, one is enough.
+        if ["auth", "tls", "tenant"].contains(&field.as_str()) {
+            continue;
+        }
+        for inner in schema["properties"].as_object().into_iter().flatten() {
+            assert!(!shown[inner.0].is_null(), "{field}.{} is missing", inner.0);
         }
     }
 }

@@ -2,6 +2,8 @@
 //!
 //! Which field a limit belongs to is said where the field is defined and where it is parsed.
 
+pub mod source;
+
 use jiff::SignedDuration;
 use kube::core::Rule;
 

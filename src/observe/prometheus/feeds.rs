@@ -226,6 +226,7 @@ async fn ask_source(
             ("time", format!("{}", job.at)),
             ("timeout", format!("{}s", endpoint.timeout.as_secs().max(1))),
         ],
+        access: Arc::default(),
         timeout: endpoint.timeout,
         bytes_max: BYTES_MAX,
     };

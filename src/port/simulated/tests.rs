@@ -221,6 +221,7 @@ async fn asked(cluster: &SimulatedCluster, query: &str) -> Result<Vec<u8>, Query
             ("query", query.to_owned()),
             ("time", time.as_secs_f64().to_string()),
         ],
+        access: std::sync::Arc::default(),
         timeout: seconds(10),
         bytes_max: 1 << 20,
     };
