@@ -12,8 +12,8 @@ use jiff::{SignedDuration, Timestamp};
 use self::requests::Case;
 use super::detectors::{counted, newest_sample, scrape_interval};
 use super::{
-    Bad, Counters, Evidence, Measurement, Mode, Observed, PodCounters, Policy, ProbeFailures,
-    Reading, Trigger, TriggerKind, TriggerReading, Unknown, Verdict,
+    Bad, Counters, Evidence, Measurement, Mode, Observed, PodCounters, Policy, Preset,
+    ProbeFailures, Reading, Trigger, TriggerKind, TriggerReading, Unknown, Verdict,
 };
 
 /// A pod is scraped once an interval, and two scrapes may be lost before its samples are stale.
@@ -32,9 +32,17 @@ pub fn readings(observed: &Observed, policy: &Policy, now: Timestamp) -> Vec<Tri
             trigger: trigger.name.clone(),
             mode: mode(observed, policy, trigger),
             cannot_run: trigger.kind.cannot_run(),
+            preset: found_preset(observed, trigger),
             reading: reading(observed, trigger, now),
         })
         .collect()
+}
+
+fn found_preset(observed: &Observed, trigger: &Trigger) -> Option<Preset> {
+    match observed.evidence.get(&trigger.name)? {
+        Evidence::Counters(counters) => counters.preset,
+        Evidence::Values(_) | Evidence::Firing(_) | Evidence::Missing(_) => None,
+    }
 }
 
 /// The policy's mode, capped by the trigger's own and, for a revision that is through its probation,

@@ -70,6 +70,8 @@ pub struct TriggerReading {
     pub mode: Mode,
     /// Whether a breach means that the revision cannot run at all.
     pub cannot_run: bool,
+    /// The shape in which requests were found, where the trigger counts them.
+    pub preset: Option<Preset>,
     pub reading: Reading,
 }
 

@@ -24,7 +24,11 @@ pub enum Unknown {
     /// The newest sample is older than three scrapes.
     Stale { age: SignedDuration },
     /// Too little traffic for the window.
-    TooFewRequests { seen: u64, needed: u32 },
+    TooFewRequests {
+        seen: u64,
+        needed: u32,
+        window: SignedDuration,
+    },
     /// Over the limit, but not for long enough yet.
     NotLongEnough {
         measurement: Box<Measurement>,
@@ -103,6 +107,29 @@ impl Unknown {
     }
 }
 
+/// Windows that people write.
+const WINDOWS: [SignedDuration; 8] = [
+    SignedDuration::from_mins(1),
+    SignedDuration::from_mins(2),
+    SignedDuration::from_mins(5),
+    SignedDuration::from_mins(15),
+    SignedDuration::from_mins(30),
+    SignedDuration::from_hours(1),
+    SignedDuration::from_hours(4),
+    SignedDuration::from_hours(24),
+];
+
+/// Returns the shortest usual window in which `needed` requests come, with as many again to spare: traffic
+/// that was just enough once is not enough the next minute.
+#[must_use]
+pub fn long_enough(seen: u64, needed: u32, window: SignedDuration) -> Option<SignedDuration> {
+    let seen = u32::try_from(seen).ok().filter(|seen| *seen > 0)?;
+    let wanted = window.as_secs_f64() * 2.0 * f64::from(needed) / f64::from(seen);
+    WINDOWS
+        .into_iter()
+        .find(|usual| usual.as_secs_f64() >= wanted)
+}
+
 impl fmt::Display for Unknown {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -127,10 +154,23 @@ impl fmt::Display for Unknown {
                 "the metric source has no series for these pods; check the preset and that the pods are scraped"
             ),
             Self::Stale { age } => write!(formatter, "the newest sample is {age:#} old"),
-            Self::TooFewRequests { seen, needed } => write!(
-                formatter,
-                "{seen} requests in the window, {needed} are needed; a longer window or a smaller minimumRequests would help"
-            ),
+            Self::TooFewRequests {
+                seen,
+                needed,
+                window,
+            } => {
+                write!(
+                    formatter,
+                    "{seen} requests in {window:#}, {needed} are needed; "
+                )?;
+                match long_enough(*seen, *needed, *window) {
+                    Some(longer) => write!(formatter, "window: {longer:#} would see enough"),
+                    None => write!(
+                        formatter,
+                        "no window would see enough, but a smaller minimumRequests may help"
+                    ),
+                }
+            }
             Self::NotLongEnough {
                 measurement,
                 lasted,
@@ -167,5 +207,27 @@ impl fmt::Display for Unknown {
                 "pods are watched during probation and incidents only"
             ),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(seen: u64, needed: u32, expected: Option<i64>) {
+        let longer = long_enough(seen, needed, SignedDuration::from_mins(1));
+        assert_eq!(longer.map(|window| window.as_secs()), expected);
+    }
+
+    #[test]
+    fn the_window_that_helps_sees_twice_as_many_as_are_needed() {
+        check(12, 20, Some(300));
+        check(20, 20, Some(120));
+        check(21, 20, Some(120));
+        check(19, 20, Some(300));
+        check(1, 1000, None);
+        check(0, 20, None);
+        check(u64::MAX, 20, None);
     }
 }

@@ -12,7 +12,8 @@ use serde_json::{Value, json};
 use super::{Condition, condition};
 use crate::api::parse::{FieldError, ParsedPolicy};
 use crate::api::record::revision::verdict_name;
-use crate::decide::{Reading, Reason, Revision, TriggerReading, Unknown, Verdict};
+use crate::decide::unknown::long_enough;
+use crate::decide::{Measurement, Reading, Reason, Revision, TriggerReading, Unknown, Verdict};
 
 /// A status names at most this many targets; the schema says the same.
 const TARGETS_MAX: usize = 16;
@@ -187,12 +188,16 @@ fn missing(policy: &ParsedPolicy, targets: &[Target], guarded: &BTreeSet<&str>) 
 /// What a reading says, without numbers that move.
 fn still(reading: &Reading) -> String {
     match reading {
-        Reading::Passing(_) => "below the limit".to_owned(),
-        Reading::Breached(_) => "over the limit".to_owned(),
+        Reading::Passing(measurement) => within("below the limit", measurement),
+        Reading::Breached(measurement) => within("over the limit", measurement),
         Reading::Unknown(unknown) => match unknown {
-            Unknown::TooFewRequests { needed, .. } => format!(
-                "TooFewRequests: fewer than {needed} requests in the window; a longer window or a smaller minimumRequests would help"
-            ),
+            Unknown::TooFewRequests { seen, needed, window } => {
+                let help = match long_enough(*seen, *needed, *window) {
+                    Some(longer) => format!("window: {longer:#} would see enough"),
+                    None => "a longer window or a smaller minimumRequests may help".to_owned(),
+                };
+                format!("TooFewRequests: fewer than {needed} requests in {window:#}; {help}")
+            }
             Unknown::NotLongEnough { .. } => "NotLongEnough: over the limit, but not for long enough yet".to_owned(),
             Unknown::NotConclusive { .. } => "NotConclusive: over the limit, but the evidence is not conclusive yet".to_owned(),
             Unknown::Disrupted { .. } => "Disrupted: pods were evicted, or nodes are not ready".to_owned(),
@@ -211,6 +216,22 @@ fn still(reading: &Reading) -> String {
             | Unknown::EmptyAnswer
             | Unknown::NotWatched => format!("{}: {unknown}", unknown.name()),
         },
+    }
+}
+
+/// What cannot tell revisions apart should say so.
+fn within(words: &str, measurement: &Measurement) -> String {
+    match measurement {
+        Measurement::Requests(measurement) if measurement.before_and_after => {
+            format!("{words}; all revisions counted together")
+        }
+        Measurement::Requests(_)
+        | Measurement::Probes { .. }
+        | Measurement::Restarts { .. }
+        | Measurement::Rollout { .. }
+        | Measurement::Available { .. }
+        | Measurement::Value { .. }
+        | Measurement::Alert { .. } => words.to_owned(),
     }
 }
 
@@ -241,7 +262,11 @@ fn reading(reading: &TriggerReading) -> Value {
         Reading::Unknown(_) => "Unknown",
     };
     let message: String = still(&reading.reading).chars().take(MESSAGE_MAX).collect();
-    json!({"trigger": reading.trigger, "reading": word, "message": message})
+    let mut made = json!({"trigger": reading.trigger, "reading": word, "message": message});
+    if let Some(preset) = reading.preset {
+        made["preset"] = json!(preset.name());
+    }
+    made
 }
 
 #[cfg(test)]

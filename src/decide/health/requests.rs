@@ -63,6 +63,7 @@ pub fn judge(case: &Case<'_>, rate: &Rate, bad: Bad) -> Reading {
             )]
             seen: look.recent.total as u64,
             needed: rate.minimum_requests,
+            window: look.window,
         });
     }
     match rate.limit {

@@ -24,6 +24,7 @@ fn target_with(errors: Reading) -> Target {
         trigger: trigger.to_owned(),
         mode: Mode::Automatic,
         cannot_run: false,
+        preset: None,
         reading,
     };
     Target {
