@@ -1,6 +1,6 @@
-//! The sequential tests behind the word "conclusive": one may look as often as one likes.
+//! The sequential test behind the word "conclusive": one may look as often as one likes.
 //!
-//! Both are mixtures of likelihood ratios (Wald 1945; Robbins 1970). Under the null hypothesis such a
+//! It is a mixture of likelihood ratios (Wald 1945; Robbins 1970). Under the null hypothesis such a
 //! product is a supermartingale that starts at one, so by Ville's inequality the chance that it *ever*
 //! reaches 1/level is at most the level, whatever the number of looks. That is what a p value of a
 //! fixed sample does not give. What is counted, and when, is not known here.
@@ -10,7 +10,8 @@ use super::{Counted, Ratio};
 /// The chance that a revision that is not worse than the one before is ever called worse: 0.001 %.
 pub const LEVEL_WORSE: f64 = 1e-5;
 
-/// The chance that a rate at its limit is ever called over it: 5 %, the other side of 95 % confidence.
+/// The chance that a rate at its limit is called over it at one look: 5 %, the other side of a
+/// confidence of 95 %.
 pub const LEVEL_OVER: f64 = 0.05;
 
 /// The rate ratios that are mixed, with their weights. More weight stands on gross faults: those are
@@ -148,48 +149,45 @@ impl Worse {
         log_mean(weights.zip(self.evidence))
     }
 
-    /// Whether it is sure, at [`LEVEL_WORSE`].
+    /// Whether it is conclusive: at [`LEVEL_WORSE`], over all looks together.
     #[must_use]
-    pub fn is_sure(&self) -> bool {
+    pub fn is_conclusive(&self) -> bool {
         self.log_evidence() >= -LEVEL_WORSE.ln()
     }
+
+    /// Whether it is likely: with a confidence of 1 − [`LEVEL_OVER`], at this look.
+    #[must_use]
+    pub fn is_likely(&self) -> bool {
+        let best = self.evidence.iter().copied().fold(0.0, f64::max);
+        best >= -LEVEL_OVER.ln()
+    }
 }
 
-/// The rates that are mixed against a limit: this many times the odds of it, with their weights.
-const ODDS: [(f64, f64); 5] = [
-    (1.3, 0.15),
-    (1.7, 0.20),
-    (2.5, 0.25),
-    (5.0, 0.20),
-    (20.0, 0.20),
-];
-
-/// Whether the share that failed is over `limit`, at [`LEVEL_OVER`] over all looks together.
+/// Whether the share that failed is over `limit`, with a confidence of 1 − [`LEVEL_OVER`].
 #[must_use]
-pub fn surely_over(counted: Counted, limit: Ratio) -> bool {
-    log_evidence_over(counted, limit) >= -LEVEL_OVER.ln()
+pub fn is_surely_over(counted: Counted, limit: Ratio) -> bool {
+    log_odds_over(counted, limit) >= -LEVEL_OVER.ln()
 }
 
-/// Returns the logarithm of the mixture of binomial likelihood ratios against a share of `limit`.
+/// Returns how much more likely the count is at its own share than at `limit`, as a logarithm: the
+/// number of requests times the Kullback-Leibler divergence of the two. Zero at and below the limit.
+///
+/// A share at the limit exceeds it so far with a chance of at most e to the minus that (Chernoff 1952).
 #[must_use]
-pub fn log_evidence_over(counted: Counted, limit: Ratio) -> f64 {
+pub fn log_odds_over(counted: Counted, limit: Ratio) -> f64 {
+    let Counted { total, failed } = counted;
     let Ratio(limit) = limit;
-    if !(counted.total > 0.0 && limit < 1.0) {
+    let share = failed / total;
+    // Also covers what is not a number.
+    if !(share > limit && share <= 1.0) {
         return 0.0;
     }
-    if limit <= 0.0 {
-        // One is more than none.
-        return if counted.failed > 0.0 {
-            f64::INFINITY
-        } else {
-            0.0
-        };
-    }
-    // With odds k times those of the limit, the ratio is k^failed / (1 − limit + k·limit)^total.
-    log_mean(ODDS.iter().map(|(odds, weight)| {
-        let loss = (limit * (odds - 1.0)).ln_1p();
-        (*weight, counted.failed * odds.ln() - counted.total * loss)
-    }))
+    let passed = if share < 1.0 {
+        (total - failed) * ((1.0 - share) / (1.0 - limit)).ln()
+    } else {
+        0.0
+    };
+    failed * (share / limit).ln() + passed
 }
 
 /// Returns the logarithm of the weighted mean of what stands there as logarithms, without overflow.

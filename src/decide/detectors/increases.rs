@@ -15,6 +15,8 @@ pub struct Increase {
     pub from: i64,
     pub to: i64,
     pub counted: Counted,
+    /// Begins in the first half scrape of a pod that counts from zero.
+    pub is_early: bool,
 }
 
 /// What is known of how the samples were taken.
@@ -38,7 +40,19 @@ impl Scraping {
     ) -> impl Iterator<Item = Increase> + 'a {
         let first = pod.samples.partition_point(|sample| sample.at <= start);
         let (before, after) = pod.samples.split_at(first);
-        let mut previous = before.last().copied().or_else(|| self.origin(pod));
+        let first_at = pod
+            .samples
+            .first()
+            .map_or(Timestamp::MAX, |sample| sample.at);
+        let origin = self.origin(pod);
+        let counts_from_zero = origin
+            .as_ref()
+            .filter(|origin| Some(*origin) != pod.samples.first());
+        let early = counts_from_zero.map_or(Timestamp::MIN, |origin| {
+            let half = self.interval / 2;
+            origin.at.saturating_add(half).unwrap_or(origin.at)
+        });
+        let mut previous = before.last().copied().or(origin);
         after.iter().filter_map(move |sample| {
             let from = previous.filter(|previous| sample.at > previous.at)?;
             previous = Some(*sample);
@@ -46,6 +60,7 @@ impl Scraping {
                 from: from.at.as_millisecond(),
                 to: sample.at.as_millisecond(),
                 counted: increase(&from, sample),
+                is_early: from.at < early,
             })
         })
     }

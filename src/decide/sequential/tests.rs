@@ -81,18 +81,16 @@ fn what_is_not_worse_is_called_worse_no_more_often_than_the_level() {
 
 #[test]
 fn a_rate_at_its_limit_is_called_over_it_no_more_often_than_the_level() {
-    let mut coins = Coins(4);
-    let alarms = (0..4_000)
-        .filter(|_| {
-            let mut sum = Counted::default();
-            (0..60).any(|_| {
-                sum = sum.plus(counted(20.0, coins.count(20, 0.05)));
-                surely_over(sum, Ratio(0.05))
+    for (total, seed) in [(20, 4), (100, 5), (1_000, 6)] {
+        let mut coins = Coins(seed);
+        let alarms = (0..4_000)
+            .filter(|_| {
+                let failed = coins.count(total, 0.05);
+                is_surely_over(counted(f64::from(total), failed), Ratio(0.05))
             })
-        })
-        .count();
-    assert!(alarms <= 200 + 41, "{alarms} of 4,000");
-    assert!(alarms > 20, "{alarms} of 4,000");
+            .count();
+        assert!((1..=200).contains(&alarms), "{alarms} of 4,000");
+    }
 }
 
 #[test]
@@ -196,18 +194,18 @@ fn any_size_of_number_gives_a_number_or_is_not_sure() {
             },
         );
         worse.scrape(&[pair, pair]);
-        assert!(!worse.is_sure(), "{pair:?}");
+        assert!(!worse.is_conclusive(), "{pair:?}");
     }
     for total in sizes {
-        assert!(!surely_over(counted(total, 0.0), Ratio(0.05)));
-        assert!(!surely_over(counted(0.0, total), Ratio(0.05)));
-        assert!(!surely_over(counted(total, total), Ratio(1.0)));
+        assert!(!is_surely_over(counted(total, 0.0), Ratio(0.05)));
+        assert!(!is_surely_over(counted(0.0, total), Ratio(0.05)));
+        assert!(!is_surely_over(counted(total, total), Ratio(1.0)));
+        assert!(total < 1.0 || is_surely_over(counted(total, total), Ratio(0.0)));
     }
 }
 
 #[test]
 fn weights_are_shares_of_one() {
     let ratios: f64 = RATIOS.iter().map(|(_, weight)| weight).sum();
-    let odds: f64 = ODDS.iter().map(|(_, weight)| weight).sum();
-    assert!((ratios - 1.0).abs() < 1e-12 && (odds - 1.0).abs() < 1e-12);
+    assert!((ratios - 1.0).abs() < 1e-12);
 }

@@ -19,7 +19,7 @@ const HOLE_SCRAPES: f64 = 2.5;
 /// Both revisions, scrape by scrape.
 #[derive(Debug)]
 pub(super) struct Arms {
-    /// Of all pods, in order of their ends.
+    /// Of all pods: the early ones, then the others, each in order of their ends.
     new: Vec<Increase>,
     /// Pod by pod, those that have any.
     old: Vec<Vec<Increase>>,
@@ -35,7 +35,7 @@ impl Arms {
             scraping.increases(pod, Timestamp::MIN).collect()
         };
         let mut new: Vec<Increase> = case.counters.new.iter().flat_map(all).collect();
-        new.sort_unstable_by_key(|increase| increase.to);
+        new.sort_unstable_by_key(|increase| (!increase.is_early, increase.to));
         let old = case.counters.old.iter().map(all);
         let interval = milliseconds(case.interval).max(1);
         Self {
@@ -98,22 +98,25 @@ impl Arms {
         let Some(end) = ends.map(|increase| increase.to).max() else {
             return &self.new;
         };
-        let newest = self.new.last().map_or(end, |increase| increase.to);
+        let newest = self.new.iter().map(|increase| increase.to).max();
+        let newest = newest.unwrap_or(end);
         if distance(end, newest) <= self.hole {
             return &[];
         }
+        let early = self.new.partition_point(|increase| increase.is_early);
+        let (_, later) = self.new.split_at(early);
         // By their ends they are in order, so this leaves out those that reach over it.
-        let first = self
-            .new
-            .partition_point(|increase| increase.to <= end.saturating_add(self.interval));
-        &self.new[first..]
+        let after = later.partition_point(|increase| increase.from < end);
+        &later[after..]
     }
 
-    /// Cuts into scrapes: in each, every pod ends once.
+    /// Cuts into scrapes, in each of which every pod ends once. The early ones of all pods stand
+    /// together, whenever each was born: what a cold start does, it does in those.
     fn scrapes<'a>(&self, new: &'a [Increase]) -> impl Iterator<Item = &'a [Increase]> {
         let interval = self.interval;
         new.chunk_by(move |left, right| {
-            left.to.div_euclid(interval) == right.to.div_euclid(interval)
+            let together = left.to.div_euclid(interval) == right.to.div_euclid(interval);
+            left.is_early == right.is_early && (left.is_early || together)
         })
     }
 
