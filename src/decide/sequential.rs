@@ -14,17 +14,15 @@ pub const LEVEL_WORSE: f64 = 1e-5;
 /// confidence of 95 %.
 pub const LEVEL_OVER: f64 = 0.05;
 
+pub const LIKELY: f64 = 2.995_732;
+
 /// The rate ratios that are mixed, with their weights. More weight stands on gross faults: those are
 /// found after a dozen errors, where each lost factor of two is felt; mild ones take hundreds.
-const RATIOS: [(f64, f64); 8] = [
-    (1.25, 0.04),
-    (1.5, 0.08),
-    (2.0, 0.10),
-    (4.0, 0.14),
-    (8.0, 0.14),
-    (16.0, 0.14),
-    (64.0, 0.18),
-    (256.0, 0.18),
+const RATIOS: [(f64, f64); 4] = [
+    (1.5, 0.10),
+    (3.0, 0.15),
+    (10.0, 0.35),
+    (100.0, 0.40),
 ];
 
 /// How much one pod and one scrape may say, in nats.
@@ -77,20 +75,13 @@ impl Worse {
         }
     }
 
-    /// Adds one scrape of all new pods.
-    ///
-    /// Each pod's pair weighs as its requests do, so that old requests that stand in several pairs
-    /// count once.
+    /// Adds one scrape of all new pods. No old request may stand in more than one pair.
     pub fn scrape(&mut self, pairs: &[Pair]) {
-        let requests: f64 = pairs.iter().map(|pair| pair.new.total).sum();
-        if requests <= 0.0 {
-            return;
-        }
-        let old = pairs.iter().fold(Counted::default(), |sum, pair| {
-            let share = pair.new.total / requests;
-            sum.plus(pair.old.times(share))
+        let sum = pairs.iter().fold(Pair::default(), |sum, pair| Pair {
+            new: sum.new.plus(pair.new),
+            old: sum.old.plus(pair.old),
         });
-        let Some(rho) = self.share(requests, old.total) else {
+        let Some(rho) = self.share(sum.new.total, sum.old.total) else {
             return;
         };
         self.compared = true;
@@ -100,8 +91,8 @@ impl Worse {
             let all: f64 = pairs
                 .iter()
                 .map(|pair| {
-                    let old_failed = old.failed * (pair.new.total / requests);
-                    let said = pair.new.failed * gain - (pair.new.failed + old_failed) * loss;
+                    let errors = pair.new.failed + pair.old.failed;
+                    let said = pair.new.failed * gain - errors * loss;
                     said.min(self.caps.pod)
                 })
                 .sum();
@@ -159,14 +150,14 @@ impl Worse {
     #[must_use]
     pub fn is_likely(&self) -> bool {
         let best = self.evidence.iter().copied().fold(0.0, f64::max);
-        best >= -LEVEL_OVER.ln()
+        best >= LIKELY
     }
 }
 
 /// Whether the share that failed is over `limit`, with a confidence of 1 − [`LEVEL_OVER`].
 #[must_use]
 pub fn is_surely_over(counted: Counted, limit: Ratio) -> bool {
-    log_odds_over(counted, limit) >= -LEVEL_OVER.ln()
+    log_odds_over(counted, limit) >= LIKELY
 }
 
 /// Returns how much more likely the count is at its own share than at `limit`, as a logarithm: the

@@ -9,13 +9,16 @@ use super::{Counted, PodCounters, Sample, increase};
 /// A first sample that comes at most this many scrapes after birth is the first there was.
 const FIRST_WITHIN_SCRAPES: i32 = 2;
 
+/// A pod is young for this part of a scrape: for five seconds of fifteen.
+const EARLY_PART: i32 = 3;
+
 /// What one pod counted between two scrapes. Times in milliseconds since 1970, as sources give them.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Increase {
     pub from: i64,
     pub to: i64,
     pub counted: Counted,
-    /// Begins in the first half scrape of a pod that counts from zero.
+    /// Begins while a pod that counts from zero is young.
     pub is_early: bool,
 }
 
@@ -40,18 +43,8 @@ impl Scraping {
     ) -> impl Iterator<Item = Increase> + 'a {
         let first = pod.samples.partition_point(|sample| sample.at <= start);
         let (before, after) = pod.samples.split_at(first);
-        let first_at = pod
-            .samples
-            .first()
-            .map_or(Timestamp::MAX, |sample| sample.at);
         let origin = self.origin(pod);
-        let counts_from_zero = origin
-            .as_ref()
-            .filter(|origin| Some(*origin) != pod.samples.first());
-        let early = counts_from_zero.map_or(Timestamp::MIN, |origin| {
-            let half = self.interval / 2;
-            origin.at.saturating_add(half).unwrap_or(origin.at)
-        });
+        let early = self.early(pod, origin);
         let mut previous = before.last().copied().or(origin);
         after.iter().filter_map(move |sample| {
             let from = previous.filter(|previous| sample.at > previous.at)?;
@@ -63,6 +56,14 @@ impl Scraping {
                 is_early: from.at < early,
             })
         })
+    }
+
+    /// Until when what begins is early.
+    fn early(&self, pod: &PodCounters, origin: Option<Sample>) -> Timestamp {
+        let counts_from_zero = origin.filter(|origin| Some(origin) != pod.samples.first());
+        let until = counts_from_zero
+            .and_then(|origin| origin.at.saturating_add(self.interval / EARLY_PART).ok());
+        until.unwrap_or(Timestamp::MIN)
     }
 
     /// Where a pod's counting starts.

@@ -34,7 +34,7 @@ const OVER_THRESHOLD: Caps = Caps {
 /// start, or a burst.
 const WORSE_THAN_BEFORE: Caps = Caps {
     pod: POD,
-    scrape: POD,
+    scrape: 0.75 * ENOUGH,
 };
 
 /// Without old pods beside it a revision cannot be told from an outage, of which most are short: a

@@ -22,7 +22,8 @@ pub(super) struct Arms {
     /// Of all pods: the early ones, then the others, each in order of their ends.
     new: Vec<Increase>,
     /// Pod by pod, those that have any.
-    old: Vec<Vec<Increase>>,
+    new_pods: Vec<Vec<Increase>>,
+    old_pods: Vec<Vec<Increase>>,
     /// Milliseconds.
     interval: i64,
     hole: f64,
@@ -31,16 +32,20 @@ pub(super) struct Arms {
 impl Arms {
     #[must_use]
     pub(super) fn of(case: &Case<'_>, scraping: &Scraping) -> Self {
-        let all = |pod: &PodCounters| -> Vec<Increase> {
-            scraping.increases(pod, Timestamp::MIN).collect()
+        let pods = |pods: &[PodCounters]| -> Vec<Vec<Increase>> {
+            let all = pods.iter();
+            let all = all.map(|pod| scraping.increases(pod, Timestamp::MIN).collect());
+            all.filter(|increases: &Vec<_>| !increases.is_empty())
+                .collect()
         };
-        let mut new: Vec<Increase> = case.counters.new.iter().flat_map(all).collect();
+        let new_pods = pods(&case.counters.new);
+        let mut new: Vec<Increase> = new_pods.iter().flatten().copied().collect();
         new.sort_unstable_by_key(|increase| (!increase.is_early, increase.to));
-        let old = case.counters.old.iter().map(all);
         let interval = milliseconds(case.interval).max(1);
         Self {
             new,
-            old: old.filter(|increases| !increases.is_empty()).collect(),
+            new_pods,
+            old_pods: pods(&case.counters.old),
             interval,
             #[expect(clippy::cast_precision_loss, reason = "a scrape interval")]
             hole: interval as f64 * HOLE_SCRAPES,
@@ -54,13 +59,7 @@ impl Arms {
         let mut pairs = Vec::with_capacity(8);
         for scrape in self.scrapes(&self.new) {
             pairs.clear();
-            pairs.extend(scrape.iter().filter_map(|new| {
-                let old = self.old_within(new.from, new.to);
-                (old.total > 0.0).then_some(Pair {
-                    new: new.counted,
-                    old,
-                })
-            }));
+            pairs.extend(scrape.iter().filter_map(|new| self.pair(new)));
             worse.scrape(&pairs);
         }
         worse
@@ -88,13 +87,20 @@ impl Arms {
     /// What all old pods that were seen have counted.
     #[must_use]
     pub(super) fn old_counted(&self) -> Counted {
-        let all = self.old.iter().flatten().map(|increase| increase.counted);
+        let all = self
+            .old_pods
+            .iter()
+            .flatten()
+            .map(|increase| increase.counted);
         all.fold(Counted::default(), Counted::plus)
     }
 
     /// What began after the last old pod was gone; nothing while one is only late.
     fn without_old(&self) -> &[Increase] {
-        let ends = self.old.iter().filter_map(|increases| increases.last());
+        let ends = self
+            .old_pods
+            .iter()
+            .filter_map(|increases| increases.last());
         let Some(end) = ends.map(|increase| increase.to).max() else {
             return &self.new;
         };
@@ -120,34 +126,50 @@ impl Arms {
         })
     }
 
-    fn old_within(&self, from: i64, to: i64) -> Counted {
-        let counted = self.old.iter().filter_map(|old| self.part(old, from, to));
-        counted.fold(Counted::default(), Counted::plus)
+    /// Compares a new pod's scrape with its share of what old pods counted in that time: the scrapes of
+    /// the other new pods in the same time get theirs.
+    fn pair(&self, new: &Increase) -> Option<Pair> {
+        let (from, to) = (new.from, new.to);
+        let covered = self
+            .old_pods
+            .iter()
+            .filter(|old| self.covers(old, from, to));
+        let old = covered.map(|old| counted_within(old, from, to));
+        let old = old.fold(Counted::default(), Counted::plus);
+        let all = self.new_pods.iter();
+        let all: f64 = all.map(|pod| counted_within(pod, from, to).total).sum();
+        (old.total > 0.0 && all > 0.0).then(|| Pair {
+            new: new.counted,
+            old: old.times(new.counted.total / all),
+        })
     }
 
-    /// What one old pod counted between two moments; `None` where its scrapes do not cover them.
-    fn part(&self, old: &[Increase], from: i64, to: i64) -> Option<Counted> {
-        if old.last()?.to < to {
-            return None;
-        }
-        let first = old.partition_point(|increase| increase.to <= from);
-        if old.get(first)?.from > from {
-            return None;
-        }
-        let mut sum = Counted::default();
-        for increase in &old[first..] {
-            let within = distance(increase.from.max(from), increase.to.min(to));
-            let whole = distance(increase.from, increase.to);
-            if within < whole && whole > self.hole {
-                return None;
-            }
-            sum = sum.plus(increase.counted.times(within / whole));
-            if increase.to >= to {
-                break;
-            }
-        }
-        Some(sum)
+    /// Whether the scrapes of a pod reach over both moments, and tell times around them apart.
+    fn covers(&self, pod: &[Increase], from: i64, to: i64) -> bool {
+        let ends = pod.last().is_some_and(|last| last.to >= to);
+        let first = pod.partition_point(|increase| increase.to <= from);
+        let begins = pod.get(first).is_some_and(|first| first.from <= from);
+        let overlapping = pod[first..].iter();
+        let mut overlapping = overlapping.take_while(|increase| increase.from < to);
+        let reaches_out = |increase: &Increase| increase.from < from || increase.to > to;
+        let is_hole = |increase: &Increase| distance(increase.from, increase.to) > self.hole;
+        ends && begins && !overlapping.any(|increase| reaches_out(increase) && is_hole(increase))
     }
+}
+
+/// What a pod counted between two moments, in even parts of its scrapes.
+fn counted_within(pod: &[Increase], from: i64, to: i64) -> Counted {
+    let first = pod.partition_point(|increase| increase.to <= from);
+    let overlapping = pod[first..].iter();
+    overlapping
+        .take_while(|increase| increase.from < to)
+        .map(|increase| {
+            let within = distance(increase.from.max(from), increase.to.min(to));
+            increase
+                .counted
+                .times(within / distance(increase.from, increase.to))
+        })
+        .fold(Counted::default(), Counted::plus)
 }
 
 /// Milliseconds.
