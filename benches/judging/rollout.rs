@@ -201,7 +201,7 @@ fn share(world: World, draw: &Draw, pod: usize, span: (i64, i64), random: &mut R
             let start = draw.outage_start;
             NORMAL + (share - NORMAL) * overlap(span, (start, start + lasts))
         }
-        World::Retries { .. } => NORMAL,
+        World::Retries { again } => NORMAL / (1.0 + again + again * again + again * again * again),
         World::Diurnal => NORMAL * load(world, draw, pod, span.0, span.1),
         World::SlowPod(share) if pod == draw.slow => share,
         World::ColdStart { share, lasts } if is_new => {

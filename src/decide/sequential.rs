@@ -14,13 +14,14 @@ pub const LEVEL_WORSE: f64 = 1e-5;
 /// confidence of 95 %.
 pub const LEVEL_OVER: f64 = 0.05;
 
-pub const LIKELY: f64 = 2.995_732;
+pub const LIKELY: f64 = 1.920_729;
 
 /// The rate ratios that are mixed, with their weights. More weight stands on gross faults: those are
 /// found after a dozen errors, where each lost factor of two is felt; mild ones take hundreds.
-const RATIOS: [(f64, f64); 4] = [
-    (1.5, 0.10),
-    (3.0, 0.15),
+const RATIOS: [(f64, f64); 5] = [
+    (1.3, 0.0),
+    (2.0, 0.12),
+    (4.0, 0.13),
     (10.0, 0.35),
     (100.0, 0.40),
 ];
@@ -34,9 +35,14 @@ const RATIOS: [(f64, f64); 4] = [
 pub struct Caps {
     /// One pod in one scrape.
     pub pod: f64,
-    /// All pods in one scrape.
-    pub scrape: f64,
+    /// All pods while they are young.
+    pub early: f64,
+    /// The failures must be of at least so many clients, each of which tries [`TRIES`] times.
+    pub clients: f64,
 }
+
+/// How often a client tries at most before it gives up: once, and three times more.
+const TRIES: f64 = 4.0;
 
 /// What a new pod counted between two scrapes, beside what old pods counted in the same time.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -60,6 +66,8 @@ pub struct Worse {
     caps: Caps,
     /// Per ratio: the logarithm of its likelihood ratio.
     evidence: [f64; RATIOS.len()],
+    /// The least number of clients that can have seen the failures.
+    clients: f64,
     /// Whether anything could be compared.
     pub compared: bool,
 }
@@ -71,12 +79,13 @@ impl Worse {
             factor,
             caps,
             evidence: [0.0; RATIOS.len()],
+            clients: 0.0,
             compared: false,
         }
     }
 
     /// Adds one scrape of all new pods. No old request may stand in more than one pair.
-    pub fn scrape(&mut self, pairs: &[Pair]) {
+    pub fn scrape(&mut self, pairs: &[Pair], early: bool) {
         let sum = pairs.iter().fold(Pair::default(), |sum, pair| Pair {
             new: sum.new.plus(pair.new),
             old: sum.old.plus(pair.old),
@@ -85,6 +94,8 @@ impl Worse {
             return;
         };
         self.compared = true;
+        let clients = pairs.iter().map(|pair| (pair.new.failed / TRIES).ceil());
+        self.clients += clients.sum::<f64>();
         for ((ratio, _), evidence) in RATIOS.iter().zip(&mut self.evidence) {
             let gain = ratio.ln();
             let loss = (rho * (ratio - 1.0)).ln_1p();
@@ -96,7 +107,7 @@ impl Worse {
                     said.min(self.caps.pod)
                 })
                 .sum();
-            *evidence += all.min(self.caps.scrape);
+            *evidence += if early { all.min(self.caps.early) } else { all };
         }
     }
 
@@ -114,6 +125,7 @@ impl Worse {
         let mut said = [0.0; RATIOS.len()];
         for scrape in scrapes {
             sum = sum.plus(scrape);
+            self.clients += (scrape.failed / TRIES).ceil();
             let Some(rho) = self.share(sum.total, before.total) else {
                 continue;
             };
@@ -143,7 +155,7 @@ impl Worse {
     /// Whether it is conclusive: at [`LEVEL_WORSE`], over all looks together.
     #[must_use]
     pub fn is_conclusive(&self) -> bool {
-        self.log_evidence() >= -LEVEL_WORSE.ln()
+        self.clients >= self.caps.clients && self.log_evidence() >= -LEVEL_WORSE.ln()
     }
 
     /// Whether it is likely: with a confidence of 1 − [`LEVEL_OVER`], at this look.

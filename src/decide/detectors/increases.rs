@@ -10,7 +10,7 @@ use super::{Counted, PodCounters, Sample, increase};
 const FIRST_WITHIN_SCRAPES: i32 = 2;
 
 /// A pod is young for this part of a scrape: for five seconds of fifteen.
-const EARLY_PART: i32 = 3;
+const EARLY_PART: i32 = 1000;
 
 /// What one pod counted between two scrapes. Times in milliseconds since 1970, as sources give them.
 #[derive(Clone, Copy, Debug, PartialEq)]

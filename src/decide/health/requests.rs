@@ -27,14 +27,16 @@ const POD: f64 = 0.55 * ENOUGH;
 /// Over a threshold that somebody chose, one scrape of several pods is enough.
 const OVER_THRESHOLD: Caps = Caps {
     pod: POD,
-    scrape: f64::INFINITY,
+    early: f64::INFINITY,
+    clients: 4.0,
 };
 
 /// Without one it is not, or at a thousand requests per second a second of errors would do: a cold
 /// start, or a burst.
 const WORSE_THAN_BEFORE: Caps = Caps {
     pod: POD,
-    scrape: 0.75 * ENOUGH,
+    early: 0.75 * ENOUGH,
+    clients: 7.0,
 };
 
 /// Without old pods beside it a revision cannot be told from an outage, of which most are short: a

@@ -60,7 +60,7 @@ impl Arms {
         for scrape in self.scrapes(&self.new) {
             pairs.clear();
             pairs.extend(scrape.iter().filter_map(|new| self.pair(new)));
-            worse.scrape(&pairs);
+            worse.scrape(&pairs, scrape.first().is_some_and(|new| new.is_early));
         }
         worse
     }
