@@ -1,7 +1,7 @@
 //! Evidence by expressions that a policy brings itself.
 
 use super::{Asking, Found, requests, span};
-use crate::decide::{Counters, Evidence, PromQl, Rate, Unknown};
+use crate::decide::{Evidence, PromQl, Rate, Unknown};
 use crate::observe::prometheus::buffer::Subject;
 use crate::observe::prometheus::feeds::{FreeKey, FreeQuery};
 use crate::observe::prometheus::release::Streams;
@@ -18,7 +18,7 @@ impl Asking<'_> {
         let need = self.need(span(rate), None);
         let here = |subject| (self.namespace().to_owned(), subject);
         let feeds = &self.eyes.feeds;
-        let counters = feeds.wanted(&series, self.namespace(), need, self.now, |buffer, _| {
+        let counters = feeds.wanted(&series, need, self.now, |buffer, _| {
             let streams = Streams {
                 buffer,
                 one_target: false,
@@ -31,10 +31,7 @@ impl Asking<'_> {
                 self.by_time(&streams, &[all], need.from)
             }
         })??;
-        Ok(Evidence::Counters(Counters {
-            preset: None,
-            ..counters
-        }))
+        Ok(Evidence::Counters(counters))
     }
 
     /// The worst values of a query.

@@ -39,7 +39,11 @@ impl Labels<'_> {
 impl<'a> FromIterator<(&'a str, &'a str)> for Labels<'a> {
     fn from_iter<I: IntoIterator<Item = (&'a str, &'a str)>>(pairs: I) -> Self {
         let pairs = pairs.into_iter();
-        Self(pairs.map(|(key, value)| (key.into(), value.into())).collect())
+        Self(
+            pairs
+                .map(|(key, value)| (key.into(), value.into()))
+                .collect(),
+        )
     }
 }
 
@@ -100,9 +104,7 @@ pub fn read(body: &[u8], accept_partial: bool, sink: &mut dyn Sink) -> Result<()
         .ok()
         .filter(|_| deserializer.end().is_ok());
     let Some(head) = head else {
-        return Err(not_understood(
-            problem.unwrap_or("not the JSON of a query"),
-        ));
+        return Err(not_understood(problem.unwrap_or("not the JSON of a query")));
     };
     if !head.success {
         return Err(not_understood("it reports an error"));

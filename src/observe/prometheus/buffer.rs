@@ -122,7 +122,7 @@ impl Stream {
 
     /// Takes in what a later answer says: from its first sample on, it knows better, because it holds
     /// everything since then. Returns whether something newer came.
-    fn merge(&mut self, newer: Self) -> bool {
+    fn merge(&mut self, newer: &Self) -> bool {
         let Some(first) = newer.times.first() else {
             return false;
         };
@@ -273,7 +273,11 @@ impl Buffer {
             .collect();
         // What two jobs scrape from one address are the same counters; so is a proxy's at two.
         best.sort_by_key(|stream| {
-            let instance = if one_target { 0 } else { stream.target.instance };
+            let instance = if one_target {
+                0
+            } else {
+                stream.target.instance
+            };
             (instance, std::cmp::Reverse(stream.newest()), stream.target)
         });
         if one_target {
@@ -306,12 +310,11 @@ impl Buffer {
 fn merge_streams(known: &mut Vec<Stream>, newer: Vec<Stream>) -> bool {
     let mut news = false;
     for stream in newer {
-        match known.iter_mut().find(|old| old.target == stream.target) {
-            Some(old) => news |= old.merge(stream),
-            None => {
-                known.push(stream);
-                news = true;
-            }
+        if let Some(old) = known.iter_mut().find(|old| old.target == stream.target) {
+            news |= old.merge(&stream);
+        } else {
+            known.push(stream);
+            news = true;
         }
     }
     news

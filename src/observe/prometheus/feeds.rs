@@ -76,7 +76,7 @@ struct Started {
 }
 
 impl Feeds {
-    /// Reads what is known about `namespace` with `read`, which also gets the time of the last answer,
+    /// Reads what is known about a namespace with `read`, which also gets the time of the last answer,
     /// and keeps it coming.
     ///
     /// # Errors
@@ -85,8 +85,7 @@ impl Feeds {
     pub fn wanted<T>(
         &self,
         series: &Series,
-        namespace: &str,
-        need: Need,
+        need: Need<'_>,
         now: Timestamp,
         read: impl FnOnce(&Buffer, Timestamp) -> T,
     ) -> Result<T, Unknown> {
@@ -101,10 +100,10 @@ impl Feeds {
         let Some(feed) = state.feeds.get_mut(series) else {
             return Err(Unknown::NoData);
         };
-        if feed.want(namespace, need, now) {
+        if feed.want(need, now) {
             self.wake.notify_one();
         }
-        let until = feed.covers(namespace)?;
+        let until = feed.covers(need.namespace)?;
         Ok(read(&feed.buffer, until))
     }
 
@@ -230,9 +229,10 @@ impl Feeds {
                 state.finder.take_in(search, candidate, &namespaces, found)
             }
             (Question::Free(query), Answer::Values(values)) => {
-                let news = started.free.as_ref().filter(|key| {
-                    state.free.take_in(key, &query, values)
-                });
+                let news = started
+                    .free
+                    .as_ref()
+                    .filter(|key| state.free.take_in(key, &query, values));
                 news.map(|key| key.namespace.clone()).into_iter().collect()
             }
             // A question has an answer of its own kind.

@@ -123,7 +123,9 @@ fn too_coarse(highest: f64, unit: Unit) -> Unknown {
 #[must_use]
 pub fn counts(histograms: &[(Millisecond, NativeHistogram)]) -> Vec<(Millisecond, f64)> {
     let samples = histograms.iter();
-    samples.map(|(at, histogram)| (*at, histogram.count)).collect()
+    samples
+        .map(|(at, histogram)| (*at, histogram.count))
+        .collect()
 }
 
 /// Returns how many requests of each sample took at most `threshold`.

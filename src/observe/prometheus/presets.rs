@@ -101,7 +101,13 @@ const POD: Identity = Identity::Pod {
 };
 
 /// How the client libraries that people use most name the label of the status code.
-const HTTP_CODES: &[&str] = &["code", "status", "status_code", "http_status", "response_code"];
+const HTTP_CODES: &[&str] = &[
+    "code",
+    "status",
+    "status_code",
+    "http_status",
+    "response_code",
+];
 
 const ENVOY_CODES: &[&str] = &["envoy_response_code", "envoy_response_code_class"];
 /// The second counts by class and is there where the first is filtered out.
@@ -325,7 +331,11 @@ impl Failed {
             Self::Linkerd => labels.get("classification") == Some("failure"),
             Self::OpenTelemetry => five("http_response_status_code")
                 .or_else(|| five("http_status_code"))
-                .unwrap_or_else(|| labels.get("error_type").is_some_and(|kind| !kind.is_empty())),
+                .unwrap_or_else(|| {
+                    labels
+                        .get("error_type")
+                        .is_some_and(|kind| !kind.is_empty())
+                }),
             Self::Micrometer => {
                 five("status") == Some(true) || labels.get("outcome") == Some("SERVER_ERROR")
             }
@@ -340,7 +350,11 @@ impl Failed {
             Self::Grpc(_) => &["grpc_code"],
             Self::Istio => &["response_code", "grpc_response_status"],
             Self::Linkerd => &["classification"],
-            Self::OpenTelemetry => &["http_response_status_code", "http_status_code", "error_type"],
+            Self::OpenTelemetry => &[
+                "http_response_status_code",
+                "http_status_code",
+                "error_type",
+            ],
             Self::Micrometer => &["status", "outcome"],
         }
     }

@@ -92,10 +92,14 @@ impl Reader<'_> {
         let target = self.target(&row.labels);
         match (&self.series.metric, self.role) {
             (Metric::Custom { .. }, Role::Errors) => {
-                self.buffer.stream(owner, target).add(Column::Failed, &row.values);
+                self.buffer
+                    .stream(owner, target)
+                    .add(Column::Failed, &row.values);
             }
             (Metric::Custom { .. }, Role::Total | Role::Shape) | (Metric::Alert(_), _) => {
-                self.buffer.stream(owner, target).add(Column::Total, &row.values);
+                self.buffer
+                    .stream(owner, target)
+                    .add(Column::Total, &row.values);
             }
             (Metric::Latency(_), _) => self.took(owner, target, row),
             (Metric::Probes(_), _) => {

@@ -193,7 +193,10 @@ mod tests {
         );
         let new = after(&samples(TRAFFIC), at(5), at(-100)).expect("new");
         assert_eq!(new.born, at(5));
-        assert_eq!(new.samples, samples(&[(10, 100.0, 28.0), (20, 150.0, 33.0)]));
+        assert_eq!(
+            new.samples,
+            samples(&[(10, 100.0, 28.0), (20, 150.0, 33.0)])
+        );
     }
 
     #[test]

@@ -34,13 +34,11 @@ pub fn selector(names: &[String], matchers: &[String]) -> String {
         .filter(|matcher| !matcher.is_empty())
         .collect();
     let matchers = matchers.join(",");
-    match names {
-        [name] => format!("{name}{{{matchers}}}"),
-        _ => {
-            let names = any_of(names.iter().map(|name| literal(name)));
-            format!("{{__name__=~\"{names}\",{matchers}}}")
-        }
+    if let [name] = names {
+        return format!("{name}{{{matchers}}}");
     }
+    let names = any_of(names.iter().map(|name| literal(name)));
+    format!("{{__name__=~\"{names}\",{matchers}}}")
 }
 
 fn inside_quotes(text: &str) -> String {
@@ -66,7 +64,10 @@ mod tests {
         assert_eq!(literal("a.b"), r"a\\.b");
         assert_eq!(literal("a\"} or b{"), r#"a\"\\} or b\\{"#);
         assert_eq!(literal("a\nb\\"), r"a\nb\\\\");
-        assert_eq!(label_matcher("alertname", "a\"b\\"), r#"alertname="a\"b\\""#);
+        assert_eq!(
+            label_matcher("alertname", "a\"b\\"),
+            r#"alertname="a\"b\\""#
+        );
     }
 
     #[test]

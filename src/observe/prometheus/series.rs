@@ -17,7 +17,10 @@ pub enum Metric {
     /// The labels of an alert.
     Alert(BTreeMap<String, String>),
     /// Two expressions of a policy. They are kept within its namespace already.
-    Custom { total: String, errors: String },
+    Custom {
+        total: String,
+        errors: String,
+    },
 }
 
 /// Series of one shape from one source: what one request asks for.
@@ -64,7 +67,11 @@ impl Series {
             }
             Metric::Alert(labels) => {
                 matchers.push("alertstate=\"firing\"".to_owned());
-                matchers.extend(labels.iter().map(|(label, value)| label_matcher(label, value)));
+                matchers.extend(
+                    labels
+                        .iter()
+                        .map(|(label, value)| label_matcher(label, value)),
+                );
             }
             Metric::Custom { .. } => {}
         }
@@ -95,7 +102,10 @@ impl Series {
                 names.map(|name| (*name).to_owned()).collect()
             }
             Metric::Latency(id) => id.spec().latency.map_or_else(Vec::new, |histogram| {
-                vec![format!("{}_bucket", histogram.name), histogram.name.to_owned()]
+                vec![
+                    format!("{}_bucket", histogram.name),
+                    histogram.name.to_owned(),
+                ]
             }),
             Metric::Probes(_) => vec!["prober_probe_total".to_owned()],
             Metric::Alert(_) => vec!["ALERTS".to_owned()],
@@ -208,7 +218,9 @@ impl Series {
                 Metric::Probes(_)
                 | Metric::Custom { .. }
                 | Metric::Requests(_)
-                | Metric::Latency(_) => Some((namespace, Subject::Pod(text(self.pod_label("pod"))?))),
+                | Metric::Latency(_) => {
+                    Some((namespace, Subject::Pod(text(self.pod_label("pod"))?)))
+                }
             };
         };
         match spec.identity {
@@ -277,7 +289,11 @@ pub fn finding(series: &Series, narrowed: &Narrowed<'_>) -> String {
 pub fn edges(series: &Series, narrowed: &Narrowed<'_>) -> Option<String> {
     let buckets = series.buckets(narrowed)?;
     // A pod each would make the answer large, and only the namespace matters.
-    let labels: Vec<&str> = series.plain_namespace_label().into_iter().chain(["le"]).collect();
+    let labels: Vec<&str> = series
+        .plain_namespace_label()
+        .into_iter()
+        .chain(["le"])
+        .collect();
     Some(format!("group by ({}) ({buckets})", labels.join(", ")))
 }
 

@@ -30,7 +30,7 @@ struct Service {
     ports: Vec<String>,
 }
 
-/// One rule of an HTTPRoute.
+/// One rule of an `HTTPRoute`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Rule {
     /// `<route>/rule/<number>`.
@@ -48,7 +48,11 @@ pub struct Paths {
 impl Paths {
     fn read(services: &[Value], routes: &[Value]) -> Self {
         Self {
-            services: services.iter().take(OBJECTS_MAX).filter_map(service).collect(),
+            services: services
+                .iter()
+                .take(OBJECTS_MAX)
+                .filter_map(service)
+                .collect(),
             rules: routes.iter().take(OBJECTS_MAX).flat_map(rules).collect(),
         }
     }
@@ -98,7 +102,10 @@ impl Service {
     /// A Service without a selector selects nothing.
     fn selects(&self, labels: &BTreeMap<String, String>) -> bool {
         let wanted = &self.selector;
-        !wanted.is_empty() && wanted.iter().all(|(key, value)| labels.get(key) == Some(value))
+        !wanted.is_empty()
+            && wanted
+                .iter()
+                .all(|(key, value)| labels.get(key) == Some(value))
     }
 }
 

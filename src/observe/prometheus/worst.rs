@@ -48,11 +48,11 @@ impl Sink for Worst {
         for (at, value) in &row.values {
             let worst = self.values.entry(*at).or_insert(*value);
             // Not a number is never dropped: nothing is known about what it stands for.
-            let worse = match self.bound {
+            let is_nearer = match self.bound {
                 Bound::Above(_) => *value > *worst,
                 Bound::Below(_) => *value < *worst,
             };
-            if value.is_nan() || (worse && !worst.is_nan()) {
+            if value.is_nan() || (is_nearer && !worst.is_nan()) {
                 *worst = *value;
             }
         }

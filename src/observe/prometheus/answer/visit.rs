@@ -195,10 +195,18 @@ impl<'de> Visitor<'de> for OneRow<'_, 'de> {
                     labels: &mut row.labels,
                     sink: self.sink,
                 })?,
-                "values" => map.next_value_seed(Samples::<Plain<'_>>(&mut row.values, PhantomData))?,
-                "histograms" => map.next_value_seed(Samples::<Native<'_>>(&mut row.histograms, PhantomData))?,
-                "value" => row.values.push(map.next_value::<Plain<'_>>()?.sample().map_err(custom)?),
-                "histogram" => row.histograms.push(map.next_value::<Native<'_>>()?.sample().map_err(custom)?),
+                "values" => {
+                    map.next_value_seed(Samples::<Plain<'_>>(&mut row.values, PhantomData))?
+                }
+                "histograms" => {
+                    map.next_value_seed(Samples::<Native<'_>>(&mut row.histograms, PhantomData))?
+                }
+                "value" => row
+                    .values
+                    .push(map.next_value::<Plain<'_>>()?.sample().map_err(custom)?),
+                "histogram" => row
+                    .histograms
+                    .push(map.next_value::<Native<'_>>()?.sample().map_err(custom)?),
                 _ => drop(map.next_value::<IgnoredAny>()?),
             }
         }

@@ -59,6 +59,8 @@ pub(super) async fn ask(job: Job, outside: Arc<dyn Outside>, find_source: FindSo
         Ok(endpoint) => {
             let source = Source {
                 endpoint,
+                forced: String::new(),
+                accept_partial: false,
                 outside: outside.as_ref(),
                 tenant: job.series.tenant.as_deref(),
             };
@@ -96,6 +98,8 @@ fn failed(job: &Job, problem: Problem) -> Answer {
 /// A source that is being asked.
 struct Source<'a> {
     endpoint: Endpoint,
+    forced: String,
+    accept_partial: bool,
     outside: &'a dyn Outside,
     tenant: Option<&'a str>,
 }
@@ -195,7 +199,7 @@ impl Source<'_> {
 
     /// Returns the matchers that the admin forces into every query.
     fn forced(&self) -> &str {
-        ""
+        &self.forced
     }
 
     async fn read(&self, text: String, sink: &mut (dyn Sink + Send)) -> Result<(), Problem> {
@@ -205,7 +209,7 @@ impl Source<'_> {
                 cause: error.to_string(),
             },
         })?;
-        Ok(answer::read(&body, false, sink)?)
+        Ok(answer::read(&body, self.accept_partial, sink)?)
     }
 
     /// Sends one query. Without a time: the source's own clock is the one that stamps the samples.

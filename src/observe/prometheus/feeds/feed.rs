@@ -42,7 +42,8 @@ pub enum Pace {
 
 /// What a workload needs of a feed.
 #[derive(Clone, Copy, Debug)]
-pub struct Need {
+pub struct Need<'a> {
+    pub namespace: &'a str,
     /// The oldest samples that matter.
     pub from: Timestamp,
     pub pace: Pace,
@@ -119,7 +120,8 @@ impl Default for Feed {
 
 impl Feed {
     /// Keeps samples of `namespace` coming. Returns whether something has to be asked for now.
-    pub(super) fn want(&mut self, namespace: &str, need: Need, now: Timestamp) -> bool {
+    pub(super) fn want(&mut self, need: Need<'_>, now: Timestamp) -> bool {
+        let namespace = need.namespace;
         let from = need.from.max(earlier(now, HISTORY_MAX));
         if !self.namespaces.contains_key(namespace) {
             self.namespaces
@@ -167,15 +169,13 @@ impl Feed {
 
     /// Returns what to ask now.
     pub(super) fn plan(&mut self, series: &Series, now: Timestamp) -> Option<Plan> {
-        let plan = self
-            .plan_edges(series, now)
-            .or_else(|| match self.last {
-                // New ones and known ones take turns, so that neither waits for the other.
-                Purpose::Backfill => self.plan_increment(now).or_else(|| self.plan_backfill(now)),
-                Purpose::Increment | Purpose::Edges => {
-                    self.plan_backfill(now).or_else(|| self.plan_increment(now))
-                }
-            })?;
+        let plan = self.plan_edges(series, now).or_else(|| match self.last {
+            // New ones and known ones take turns, so that neither waits for the other.
+            Purpose::Backfill => self.plan_increment(now).or_else(|| self.plan_backfill(now)),
+            Purpose::Increment | Purpose::Edges => {
+                self.plan_backfill(now).or_else(|| self.plan_increment(now))
+            }
+        })?;
         self.last = plan.purpose;
         self.asking = true;
         for name in &plan.namespaces {
@@ -221,7 +221,10 @@ impl Feed {
             self.increment_max,
         );
         let covered = names.iter().filter_map(|name| self.namespaces.get(name));
-        let until = covered.filter_map(|known| known.covered).map(|(_, until)| until).min()?;
+        let until = covered
+            .filter_map(|known| known.covered)
+            .map(|(_, until)| until)
+            .min()?;
         let range = (now.duration_since(until) + self.overlap()).clamp(TICK_MIN, HISTORY_MAX);
         self.planned(Purpose::Increment, names, range)
     }
@@ -242,8 +245,15 @@ impl Feed {
         Some(Plan {
             purpose,
             range,
-            edges: known.iter().flat_map(|known| known.needed_edges()).collect(),
-            thresholds: known.iter().flat_map(|known| &known.thresholds).copied().collect(),
+            edges: known
+                .iter()
+                .flat_map(|known| known.needed_edges())
+                .collect(),
+            thresholds: known
+                .iter()
+                .flat_map(|known| &known.thresholds)
+                .copied()
+                .collect(),
             namespaces,
         })
     }
@@ -333,7 +343,10 @@ impl Feed {
                 _ => earlier(at, plan.range),
             };
             // A threshold may have come while the answer was on its way.
-            let whole = known.thresholds.iter().all(|one| plan.thresholds.contains(one));
+            let whole = known
+                .thresholds
+                .iter()
+                .all(|one| plan.thresholds.contains(one));
             known.covered = whole.then_some((from, at));
         }
         self.answered = Some(at);
@@ -382,7 +395,9 @@ impl Feed {
                 self.backfill_max = more.min(BACKFILL_MAX);
             }
             Purpose::Increment if self.increment_max < usize::MAX => {
-                self.increment_max = self.increment_max.saturating_add(self.increment_max / 64 + 1);
+                self.increment_max = self
+                    .increment_max
+                    .saturating_add(self.increment_max / 64 + 1);
             }
             Purpose::Increment | Purpose::Edges => {}
         }

@@ -115,9 +115,8 @@ impl FreeQueries {
     }
 
     pub(super) fn tidy(&mut self, now: Timestamp) {
-        self.0.retain(|_, free| {
-            free.asking || now.duration_since(free.wanted) <= FORGET_AFTER
-        });
+        self.0
+            .retain(|_, free| free.asking || now.duration_since(free.wanted) <= FORGET_AFTER);
     }
 
     /// Returns when there is something to ask.

@@ -53,7 +53,7 @@ impl Namespace {
     /// Takes in what a workload needs. Returns whether it has to be asked for at once.
     pub(super) fn want(
         &mut self,
-        need: Need,
+        need: Need<'_>,
         from: Timestamp,
         again: bool,
         now: Timestamp,
@@ -82,7 +82,12 @@ impl Namespace {
         let fast = self
             .wanted_fast
             .is_some_and(|wanted| now.duration_since(wanted) <= FORGET_AFTER);
-        asked + if fast || self.covered.is_none() { tick } else { TICK_SLOW }
+        asked
+            + if fast || self.covered.is_none() {
+                tick
+            } else {
+                TICK_SLOW
+            }
     }
 
     /// Takes in which edges the source has.
@@ -99,7 +104,11 @@ impl Namespace {
     /// Says whether it is time to ask which buckets there are.
     pub(super) fn needs_edges(&self, now: Timestamp) -> bool {
         let none = self.edges.as_ref().is_none_or(BTreeSet::is_empty);
-        let again = if none { EDGES_UNKNOWN_AGAIN } else { EDGES_AGAIN };
+        let again = if none {
+            EDGES_UNKNOWN_AGAIN
+        } else {
+            EDGES_AGAIN
+        };
         self.edges_asked
             .is_none_or(|asked| now.duration_since(asked) >= again)
     }
@@ -121,7 +130,6 @@ impl Namespace {
         edges.iter().filter(is_needed).cloned().collect()
     }
 }
-
 
 /// Returns a time before `now`, or the first there is.
 pub(super) fn earlier(now: Timestamp, by: SignedDuration) -> Timestamp {
