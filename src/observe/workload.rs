@@ -28,6 +28,8 @@ pub struct Deployment {
     pub entries: Vec<Entry>,
     /// A label selector that finds its ReplicaSets and pods.
     pub selector: String,
+    /// The labels of the pods of its template, by which Services select them.
+    pub pod_labels: BTreeMap<String, String>,
     pub template: Revision,
     /// The Deployment controller has seen the newest template.
     pub seen_by_controller: bool,
@@ -126,6 +128,7 @@ impl Deployment {
             opted_out: annotation(object, names::ENABLED) == Some("false"),
             entries: rollback::entries(object),
             selector: selector(object.pointer("/spec/selector")?),
+            pod_labels: string_map(object.pointer("/spec/template/metadata/labels")),
             template: template::revision(object.pointer("/spec/template")?),
             seen_by_controller,
             number: revision_number(object),
