@@ -21,7 +21,7 @@ use super::prometheus::services::Paths;
 use super::workload::{Deployment, ReplicaSet};
 use crate::api::parse::ParsedPolicy;
 use crate::decide::{
-    Counters, Evidence, Firing, LabelNames, Limit, Observed, PodCounters, Probe, Rate, Requests,
+    Attention, Counters, Evidence, Firing, LabelNames, Limit, Observed, Probe, Rate, Requests,
     Sample, Shape, Trigger, TriggerKind, Unknown,
 };
 
@@ -138,9 +138,9 @@ impl Asking<'_> {
             TriggerKind::ProbeFailures(rule) => Some(self.probes(rule.probe, rule.window)),
             TriggerKind::PromQl(rule) => Some(self.values(&trigger.name, rule)),
             TriggerKind::Alert(rule) => Some(self.alert(&rule.labels)),
-            TriggerKind::Restarts(_) | TriggerKind::RolloutStalled | TriggerKind::Unavailable(_) => {
-                None
-            }
+            TriggerKind::Restarts(_)
+            | TriggerKind::RolloutStalled
+            | TriggerKind::Unavailable(_) => None,
         }
     }
 
@@ -162,7 +162,11 @@ impl Asking<'_> {
     fn release(&self) -> Timestamp {
         let observed = self.asked.observed;
         let since = observed.current_memory().map(|memory| memory.since);
-        let created = observed.workload.current.as_ref().map(|current| current.created);
+        let created = observed
+            .workload
+            .current
+            .as_ref()
+            .map(|current| current.created);
         since.or(created).unwrap_or(self.now)
     }
 
@@ -174,7 +178,7 @@ impl Asking<'_> {
     }
 
     /// What a judgement over `window` needs.
-    fn need(&self, window: SignedDuration, threshold: Option<f64>) -> Need {
+    fn need(&self, window: SignedDuration, threshold: Option<f64>) -> Need<'_> {
         let pace = self.pace();
         let window = window + BEFORE_THE_WINDOW;
         let recent = earlier(self.now, window);
@@ -183,6 +187,7 @@ impl Asking<'_> {
             Pace::Slow => recent,
         };
         Need {
+            namespace: self.namespace(),
             from,
             pace,
             threshold,
@@ -268,7 +273,7 @@ impl Asking<'_> {
         &self,
         series: &Series,
         id: SpecId,
-        need: Need,
+        need: Need<'_>,
         read: &dyn Fn(&Stream) -> Result<Vec<Sample>, Unknown>,
     ) -> Found {
         let spec = id.spec();
@@ -280,7 +285,7 @@ impl Asking<'_> {
             });
         }
         let feeds = &self.eyes.feeds;
-        let counters = feeds.wanted(series, self.namespace(), need, self.now, |buffer, _| {
+        let counters = feeds.wanted(series, need, self.now, |buffer, _| {
             let streams = Streams {
                 buffer,
                 one_target: spec.one_target,
@@ -348,15 +353,17 @@ impl Asking<'_> {
             return None;
         }
         let replica_set = self.asked.replica_set?;
-        let names = buffer.owners().filter_map(|(namespace, subject)| match subject {
-            Subject::Pod(name) if namespace == self.namespace() => Some(name),
-            Subject::Pod(_)
-            | Subject::Workload(_)
-            | Subject::Service(_)
-            | Subject::TraefikService(_)
-            | Subject::Route(_)
-            | Subject::All => None,
-        });
+        let names = buffer
+            .owners()
+            .filter_map(|(namespace, subject)| match subject {
+                Subject::Pod(name) if namespace == self.namespace() => Some(name),
+                Subject::Pod(_)
+                | Subject::Workload(_)
+                | Subject::Service(_)
+                | Subject::TraefikService(_)
+                | Subject::Route(_)
+                | Subject::All => None,
+            });
         let own = names.filter(|name| is_pod_of(name, &replica_set.name));
         Some(
             own.map(|name| Named {
@@ -372,18 +379,14 @@ impl Asking<'_> {
         let need = self.need(window, None);
         let feeds = &self.eyes.feeds;
         let read = |stream: &Stream| Ok::<_, Unknown>(requests(stream));
-        let counters = feeds.wanted(&series, self.namespace(), need, self.now, |buffer, _| {
+        let counters = feeds.wanted(&series, need, self.now, |buffer, _| {
             self.by_pod(&Streams {
                 buffer,
                 one_target: false,
                 read: &read,
             })
         })??;
-        let joined = |counters: Vec<PodCounters>| counters;
-        Ok(Evidence::Counters(Counters {
-            new: joined(counters.new),
-            ..counters
-        }))
+        Ok(Evidence::Counters(counters))
     }
 
     fn alert(&self, labels: &BTreeMap<String, String>) -> Found {
@@ -391,7 +394,7 @@ impl Asking<'_> {
         let need = self.need(BEFORE_THE_RELEASE, None);
         let owner = (self.namespace().to_owned(), Subject::All);
         let feeds = &self.eyes.feeds;
-        let firing = feeds.wanted(&series, self.namespace(), need, self.now, |buffer, until| {
+        let firing = feeds.wanted(&series, need, self.now, |buffer, until| {
             let streams = buffer.about(&owner, false);
             let times = streams.iter().flat_map(|stream| stream.times());
             let mut seen: Vec<i64> = times.copied().collect();
@@ -419,7 +422,9 @@ fn first(shape: &Shape) -> SpecId {
 
 /// A ReplicaSet names its pods by its own name, a dash, and five letters or digits.
 fn is_pod_of(pod: &str, replica_set: &str) -> bool {
-    let rest = pod.strip_prefix(replica_set).and_then(|rest| rest.strip_prefix('-'));
+    let rest = pod
+        .strip_prefix(replica_set)
+        .and_then(|rest| rest.strip_prefix('-'));
     rest.is_some_and(|rest| {
         rest.len() == 5 && rest.bytes().all(|byte| byte.is_ascii_alphanumeric())
     })

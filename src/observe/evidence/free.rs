@@ -1,6 +1,7 @@
 //! Evidence by expressions that a policy brings itself.
 
 use super::{Asking, Found, requests, span};
+use crate::api::promql::{self, Confinement};
 use crate::decide::{Evidence, PromQl, Rate, Unknown};
 use crate::observe::prometheus::buffer::Subject;
 use crate::observe::prometheus::feeds::{FreeKey, FreeQuery};
@@ -60,10 +61,8 @@ impl Asking<'_> {
             namespace: Some(("namespace".to_owned(), self.namespace().to_owned())),
             ..Confinement::default()
         };
-        let query = promql::confined(query, &confinement).map_err(|problem| {
-            Unknown::NoSource {
-                cause: format!("the query {problem}"),
-            }
+        let query = promql::confined(query, &confinement).map_err(|problem| Unknown::NoSource {
+            cause: format!("the query {problem}"),
         })?;
         let pods: Vec<String> = self.new.iter().map(|pod| pod.name.clone()).collect();
         Ok(promql::with_pods(&query, &pods))

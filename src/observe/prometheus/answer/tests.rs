@@ -3,7 +3,13 @@
 use super::*;
 
 #[derive(Debug, Default, PartialEq)]
-struct Rows(Vec<(String, Vec<(Millisecond, f64)>, Vec<(Millisecond, NativeHistogram)>)>);
+struct Rows(
+    Vec<(
+        String,
+        Vec<(Millisecond, f64)>,
+        Vec<(Millisecond, NativeHistogram)>,
+    )>,
+);
 
 impl Sink for Rows {
     fn keeps(&self, label: &str) -> bool {
@@ -12,7 +18,8 @@ impl Sink for Rows {
 
     fn row(&mut self, row: &Row<'_>) -> Result<(), &'static str> {
         let pod = row.labels.get("pod").unwrap_or("-").to_owned();
-        self.0.push((pod, row.values.clone(), row.histograms.clone()));
+        self.0
+            .push((pod, row.values.clone(), row.histograms.clone()));
         Ok(())
     }
 }
@@ -102,7 +109,14 @@ fn what_makes_no_sense_is_not_understood() {
     ] {
         check_unknown(body, "AnswerNotUnderstood");
     }
-    for values in [r#"[1e308,"1"]"#, r#"[-1,"1"]"#, r#"[1,"one"]"#, r#"[1,1]"#, "[1]", "1"] {
+    for values in [
+        r#"[1e308,"1"]"#,
+        r#"[-1,"1"]"#,
+        r#"[1,"one"]"#,
+        r#"[1,1]"#,
+        "[1]",
+        "1",
+    ] {
         let row = format!(r#"{{"metric":{{}},"values":[{values}]}}"#);
         check_unknown(&rows(&row), "AnswerNotUnderstood");
     }
@@ -115,7 +129,10 @@ fn depth_and_numbers_of_things_are_bounded() {
     let deep = format!(r#"{{"status":"success","other":{}"#, "[".repeat(1_000_000));
     check_unknown(&deep, "AnswerNotUnderstood");
     let many = r#"[1,"1"],"#.repeat(SAMPLES_MAX + 1);
-    let row = format!(r#"{{"metric":{{}},"values":[{}]}}"#, many.trim_end_matches(','));
+    let row = format!(
+        r#"{{"metric":{{}},"values":[{}]}}"#,
+        many.trim_end_matches(',')
+    );
     check_unknown(&rows(&row), "AnswerNotUnderstood");
     let many = r#"{"metric":{},"values":[]},"#.repeat(SERIES_MAX + 1);
     check_unknown(&rows(many.trim_end_matches(',')), "AnswerNotUnderstood");
@@ -132,7 +149,9 @@ fn a_warning_means_incomplete_unless_partial_answers_are_accepted() {
 
 #[test]
 fn what_is_not_finite_is_passed_on_to_be_judged() {
-    let found = reading(&rows(r#"{"metric":{},"values":[[1,"NaN"],[2,"+Inf"],[3,"-Inf"]]}"#));
+    let found = reading(&rows(
+        r#"{"metric":{},"values":[[1,"NaN"],[2,"+Inf"],[3,"-Inf"]]}"#,
+    ));
     assert!(found.0[0].1.iter().all(|(_, value)| !value.is_finite()));
 }
 

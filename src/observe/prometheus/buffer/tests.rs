@@ -20,9 +20,7 @@ fn target(rank: u8, instance: u64, job: u64) -> Target {
 fn buffer(series: &[(Column, &[(i64, f64)])]) -> Buffer {
     let mut buffer = Buffer::default();
     for (column, values) in series {
-        buffer
-            .stream(owner(), target(0, 1, 1))
-            .add(*column, values);
+        buffer.stream(owner(), target(0, 1, 1)).add(*column, values);
     }
     buffer
 }
@@ -68,8 +66,14 @@ fn a_later_answer_corrects_what_came_late() {
     ]);
     known.merge(later, |owner| news.push(owner.clone()));
     assert_eq!(news, [owner()]);
-    assert_eq!(stream(&known).column(Column::Failed), Some(&[0.0, 1.0, 1.0][..]));
-    let same = buffer(&[(Column::Succeeded, &[(3, 3.0)]), (Column::Failed, &[(3, 1.0)])]);
+    assert_eq!(
+        stream(&known).column(Column::Failed),
+        Some(&[0.0, 1.0, 1.0][..])
+    );
+    let same = buffer(&[
+        (Column::Succeeded, &[(3, 3.0)]),
+        (Column::Failed, &[(3, 1.0)]),
+    ]);
     known.merge(same, |owner| unreachable!("{owner:?} is no news"));
     assert_eq!(stream(&known).times(), [1, 2, 3]);
 }
@@ -151,7 +155,13 @@ fn readable(buffer: &Buffer) -> Vec<(i64, f64, f64)> {
     let value = |column, at: usize| stream.column(column).map_or(0.0, |values| values[at]);
     let times = stream.times().iter().enumerate();
     times
-        .map(|(at, time)| (*time, value(Column::Succeeded, at), value(Column::Failed, at)))
+        .map(|(at, time)| {
+            (
+                *time,
+                value(Column::Succeeded, at),
+                value(Column::Failed, at),
+            )
+        })
         .collect()
 }
 

@@ -33,19 +33,42 @@ fn codes_and_classes_of_http_tell_failures() {
     check(Preset::IngressNginx, &[("status", "499")], false);
     check(Preset::Traefik, &[("code", "500")], true);
     check(Preset::Contour, &[("envoy_response_code", "503")], true);
-    check(Preset::EnvoyGateway, &[("envoy_response_code_class", "5")], true);
-    check(Preset::EnvoyGateway, &[("envoy_response_code_class", "2")], false);
+    check(
+        Preset::EnvoyGateway,
+        &[("envoy_response_code_class", "5")],
+        true,
+    );
+    check(
+        Preset::EnvoyGateway,
+        &[("envoy_response_code_class", "2")],
+        false,
+    );
 }
 
 #[test]
 fn the_first_label_that_is_there_decides() {
-    check(Preset::HttpRequests, &[("code", "200"), ("status", "500")], false);
-    check(Preset::HttpRequests, &[("code", ""), ("status", "500")], true);
+    check(
+        Preset::HttpRequests,
+        &[("code", "200"), ("status", "500")],
+        false,
+    );
+    check(
+        Preset::HttpRequests,
+        &[("code", ""), ("status", "500")],
+        true,
+    );
 }
 
 #[test]
 fn grpc_codes_that_are_the_servers_fault_fail_however_they_are_spelled() {
-    for code in ["Unknown", "DeadlineExceeded", "Unimplemented", "Internal", "Unavailable", "DataLoss"] {
+    for code in [
+        "Unknown",
+        "DeadlineExceeded",
+        "Unimplemented",
+        "Internal",
+        "Unavailable",
+        "DataLoss",
+    ] {
         check(Preset::Grpc, &[("grpc_code", code)], true);
     }
     for code in ["DEADLINE_EXCEEDED", "DATA_LOSS", "UNAVAILABLE"] {
@@ -89,16 +112,36 @@ fn istio_counts_grpc_that_failed_behind_a_200() {
 #[test]
 fn shapes_with_words_of_their_own_are_understood() {
     check(Preset::Linkerd, &[("classification", "failure")], true);
-    check(Preset::Linkerd, &[("classification", "success"), ("status_code", "500")], false);
-    check(Preset::Micrometer, &[("status", "500"), ("outcome", "SERVER_ERROR")], true);
-    check(Preset::Micrometer, &[("status", "404"), ("outcome", "CLIENT_ERROR")], false);
-    check(Preset::OpenTelemetry, &[("http_response_status_code", "500")], true);
+    check(
+        Preset::Linkerd,
+        &[("classification", "success"), ("status_code", "500")],
+        false,
+    );
+    check(
+        Preset::Micrometer,
+        &[("status", "500"), ("outcome", "SERVER_ERROR")],
+        true,
+    );
+    check(
+        Preset::Micrometer,
+        &[("status", "404"), ("outcome", "CLIENT_ERROR")],
+        false,
+    );
+    check(
+        Preset::OpenTelemetry,
+        &[("http_response_status_code", "500")],
+        true,
+    );
     check(
         Preset::OpenTelemetry,
         &[("http_response_status_code", "404"), ("error_type", "404")],
         false,
     );
-    check(Preset::OpenTelemetry, &[("error_type", "java.net.SocketException")], true);
+    check(
+        Preset::OpenTelemetry,
+        &[("error_type", "java.net.SocketException")],
+        true,
+    );
     check(Preset::OpenTelemetry, &[("http_status_code", "503")], true);
 }
 

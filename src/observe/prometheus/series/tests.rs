@@ -141,7 +141,10 @@ fn labels_may_be_named_otherwise() {
         ..series(Metric::Requests(shapes(Preset::Micrometer)[0]))
     };
     let selector = series.selector(&narrowed(&namespaces()));
-    assert!(selector.contains(r#",kubernetes_namespace=~"pay-ments|shop"}"#), "{selector}");
+    assert!(
+        selector.contains(r#",kubernetes_namespace=~"pay-ments|shop"}"#),
+        "{selector}"
+    );
     let labels: Labels<'_> = [
         ("namespace", "monitoring"),
         ("kubernetes_namespace", "shop"),
@@ -159,7 +162,10 @@ fn labels_may_be_named_otherwise() {
 fn check_owner(id: SpecId, labels: &[(&str, &str)], expected: Option<(&str, Subject)>) {
     let labels: Labels<'_> = labels.iter().copied().collect();
     let owner = series(Metric::Requests(id)).owner(&labels);
-    assert_eq!(owner, expected.map(|(namespace, subject)| (namespace.to_owned(), subject)));
+    assert_eq!(
+        owner,
+        expected.map(|(namespace, subject)| (namespace.to_owned(), subject))
+    );
 }
 
 #[test]
@@ -213,13 +219,21 @@ fn what_a_series_is_about_is_in_its_labels() {
         &[("service", "shop-checkout-80@kubernetescrd")],
         Some(("", Subject::TraefikService("shop-checkout-80".to_owned()))),
     );
-    check_owner(shapes(Preset::Traefik)[1], &[("service", "api@internal")], None);
+    check_owner(
+        shapes(Preset::Traefik)[1],
+        &[("service", "api@internal")],
+        None,
+    );
     check_owner(
         shapes(Preset::Contour)[0],
         &[("envoy_cluster_name", "shop_checkout_80")],
         Some(("shop", service())),
     );
-    check_owner(shapes(Preset::Contour)[0], &[("envoy_cluster_name", "contour")], None);
+    check_owner(
+        shapes(Preset::Contour)[0],
+        &[("envoy_cluster_name", "contour")],
+        None,
+    );
     check_owner(
         shapes(Preset::EnvoyGateway)[0],
         &[("envoy_cluster_name", "httproute/shop/checkout/rule/0")],

@@ -24,7 +24,11 @@ fn paths() -> Paths {
             {},
         ]},
     });
-    let services = [service("checkout", "checkout"), service("other", "other"), headless];
+    let services = [
+        service("checkout", "checkout"),
+        service("other", "other"),
+        headless,
+    ];
     Paths::read(&services, &[route, json!({"spec": 1}), json!(null)])
 }
 
@@ -53,7 +57,11 @@ fn services_are_joined_by_what_they_select() {
 
 #[test]
 fn traefik_names_ports_by_number_or_by_name() {
-    let names = ["shop-checkout-80", "shop-checkout-http", "shop-checkout-9090"];
+    let names = [
+        "shop-checkout-80",
+        "shop-checkout-http",
+        "shop-checkout-9090",
+    ];
     let expected = names.map(|name| ("", Subject::TraefikService(name.to_owned())));
     check(Preset::Traefik, &expected);
 }
