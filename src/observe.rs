@@ -20,6 +20,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use self::cache::Key;
 use self::prometheus::feeds::Feeds;
+use self::sources::Sources;
 use self::store::{Remembered, Store};
 use self::workload::{Deployment, ReplicaSet};
 use crate::api::names;
@@ -56,6 +57,7 @@ pub struct Eyes {
     pub cluster: Arc<dyn Cluster>,
     pub store: Arc<Store>,
     pub feeds: Arc<Feeds>,
+    pub sources: Arc<Sources>,
     /// Approvals count even where the API server does not check who writes them.
     pub accept_unverified_approvals: bool,
 }

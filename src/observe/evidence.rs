@@ -46,7 +46,10 @@ pub struct Asked<'a> {
 /// Returns the evidence of each trigger that reads metrics, and keeps it coming.
 pub async fn evidence(eyes: &Eyes, asked: &Asked<'_>) -> BTreeMap<String, Evidence> {
     let paths = paths(eyes, asked).await;
+    let source = &asked.policy.metric_source;
+    let namespace = &asked.deployment.namespace;
     let asking = Asking {
+        admitted: eyes.sources.admit(source, namespace).await,
         eyes,
         asked,
         now: eyes.cluster.now(),
@@ -56,8 +59,15 @@ pub async fn evidence(eyes: &Eyes, asked: &Asked<'_>) -> BTreeMap<String, Eviden
     };
     let triggers = asked.policy.policy.triggers.iter();
     triggers
+        .filter(|trigger| reads_metrics(trigger))
         .filter_map(|trigger| {
-            let evidence = asking.about(trigger)?;
+            let evidence = match &asking.admitted {
+                Ok(_) => asking.about(trigger)?,
+                // Nothing is asked for a policy that may not ask.
+                Err(cause) => Err(Unknown::NoSource {
+                    cause: cause.clone(),
+                }),
+            };
             let evidence = evidence.unwrap_or_else(Evidence::Missing);
             Some((trigger.name.clone(), evidence))
         })
@@ -78,6 +88,19 @@ async fn paths(eyes: &Eyes, asked: &Asked<'_>) -> Result<std::sync::Arc<Paths>, 
     services
         .paths(eyes.cluster.as_ref(), &asked.deployment.namespace)
         .await
+}
+
+fn reads_metrics(trigger: &Trigger) -> bool {
+    match trigger.kind {
+        TriggerKind::ErrorRate(_)
+        | TriggerKind::Latency(_)
+        | TriggerKind::ProbeFailures(_)
+        | TriggerKind::PromQl(_)
+        | TriggerKind::Alert(_) => true,
+        TriggerKind::Restarts(_) | TriggerKind::RolloutStalled | TriggerKind::Unavailable(_) => {
+            false
+        }
+    }
 }
 
 fn shape(trigger: &Trigger) -> Option<&Shape> {
@@ -118,6 +141,8 @@ struct Asking<'a> {
     asked: &'a Asked<'a>,
     now: Timestamp,
     paths: Result<&'a Paths, String>,
+    /// As which tenant the source may be asked, or why it may not.
+    admitted: Result<Option<String>, String>,
     new: Vec<Named>,
     old: Vec<Named>,
 }
@@ -148,10 +173,14 @@ impl Asking<'_> {
         &self.asked.deployment.namespace
     }
 
+    fn tenant(&self) -> Option<String> {
+        self.admitted.as_ref().ok().cloned().flatten()
+    }
+
     fn series(&self, metric: Metric, shape: Option<&Shape>) -> Series {
         Series {
             source: self.asked.policy.metric_source.clone(),
-            tenant: None,
+            tenant: self.tenant(),
             metric,
             matchers: shape.map_or_else(String::new, |shape| shape.matchers.clone()),
             labels: shape.map_or_else(LabelNames::default, |shape| shape.labels.clone()),

@@ -39,7 +39,7 @@ impl Asking<'_> {
     pub(super) fn values(&self, trigger: &str, rule: &PromQl) -> Found {
         let key = FreeKey {
             source: self.asked.policy.metric_source.clone(),
-            tenant: None,
+            tenant: self.tenant(),
             namespace: self.namespace().to_owned(),
             workload: self.asked.deployment.name.clone(),
             trigger: trigger.to_owned(),
@@ -57,9 +57,15 @@ impl Asking<'_> {
 
     /// Returns a query that is kept within the namespace, with the names of the pods in it.
     fn prepared(&self, query: &str) -> Result<String, Unknown> {
+        let source = &self.asked.policy.metric_source;
+        let source = self.eyes.store.source(source);
+        let source = source.map_err(|cause| Unknown::NoSource { cause })?;
         let confinement = Confinement {
-            namespace: Some(("namespace".to_owned(), self.namespace().to_owned())),
-            ..Confinement::default()
+            namespace: source
+                .confine
+                .as_ref()
+                .map(|label| (label.clone(), self.namespace().to_owned())),
+            labels: source.match_labels.clone(),
         };
         let query = promql::confined(query, &confinement).map_err(|problem| Unknown::NoSource {
             cause: format!("the query {problem}"),

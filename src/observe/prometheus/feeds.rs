@@ -27,6 +27,7 @@ use super::presets::SpecId;
 use super::series::{Metric, Series};
 use super::services::Services;
 use crate::decide::{Unknown, ValueAt};
+use crate::observe::sources::Sources;
 use crate::port::{Cluster, Outside};
 
 pub use self::feed::{Need, Pace};
@@ -37,14 +38,6 @@ pub use self::free::{FreeKey, FreeQuery};
 const ASKING_MAX: usize = 4;
 /// How long to wait when there is nothing to ask.
 const IDLE: SignedDuration = SignedDuration::from_secs(15);
-
-/// Where a named source is, as an admin set it up.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Endpoint {
-    /// Without `/api/v1/query`.
-    pub url: String,
-    pub timeout: SignedDuration,
-}
 
 /// All series that some workload wants.
 #[derive(Default)]
@@ -63,9 +56,6 @@ struct State {
     /// Requests under way, by source.
     asking: HashMap<String, usize>,
 }
-
-/// Finds a source by name; the error says why it cannot be used.
-pub type FindSource = Arc<dyn Fn(&str) -> Result<Endpoint, String> + Send + Sync>;
 
 /// A question with what it is the answer for.
 struct Started {
@@ -155,7 +145,7 @@ impl Feeds {
         self: Arc<Self>,
         cluster: Arc<dyn Cluster>,
         outside: Arc<dyn Outside>,
-        find_source: FindSource,
+        sources: Arc<Sources>,
         news: mpsc::Sender<Vec<String>>,
     ) {
         let mut asking: FuturesUnordered<BoxFuture<'static, (Done, Started)>> =
@@ -163,9 +153,9 @@ impl Feeds {
         loop {
             let (due, next) = self.due(cluster.now());
             for started in due {
-                let (outside, find_source) = (Arc::clone(&outside), Arc::clone(&find_source));
+                let (outside, sources) = (Arc::clone(&outside), Arc::clone(&sources));
                 asking.push(Box::pin(async move {
-                    let done = ask(started.job.clone(), outside, find_source).await;
+                    let done = ask(started.job.clone(), outside, sources).await;
                     (done, started)
                 }));
             }

@@ -1,24 +1,25 @@
 //! Turns what is to be asked into queries, sends them, and reads the answers.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt::Write as _;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
+use async_trait::async_trait;
 use jiff::{SignedDuration, Timestamp};
 
 use super::feed::{Outcome, Plan, Purpose};
 use super::free::FreeQuery;
-use super::{Endpoint, FindSource};
+use crate::api::parse::PartialAnswers;
 use crate::decide::{Unknown, ValueAt};
-use crate::observe::prometheus::answer::{self, Sink};
+use crate::observe::prometheus::answer::{self, Row, Sink};
 use crate::observe::prometheus::buffer::{Buffer, Owner};
 use crate::observe::prometheus::reader::{Edges, Finds, Reader, Role};
+use crate::observe::prometheus::selector::label_matcher;
 use crate::observe::prometheus::series::{self, Metric, Narrowed, Series};
 use crate::observe::prometheus::worst::Worst;
+use crate::observe::sources::{Endpoint, Sources};
 use crate::port::{Outside, Query, QueryError};
 
-/// One answer: 5,000 pods with a dozen series of a dozen samples each stay below.
-const BYTES_MAX: usize = 32 * 1024 * 1024;
 /// Between two evaluations of an expression. Prometheus takes whole multiples of it since 1970, so
 /// that increments and both halves of a ratio meet.
 pub(super) const STEP: SignedDuration = SignedDuration::from_secs(5);
@@ -54,15 +55,17 @@ pub(super) struct Done {
 }
 
 /// Asks `job` of the source that it names.
-pub(super) async fn ask(job: Job, outside: Arc<dyn Outside>, find_source: FindSource) -> Done {
-    let answer = match find_source(&job.series.source) {
+pub(super) async fn ask(job: Job, outside: Arc<dyn Outside>, sources: Arc<Sources>) -> Done {
+    let tenant = job.series.tenant.as_deref();
+    let answer = match sources.resolve(&job.series.source, tenant).await {
         Ok(endpoint) => {
+            let forced = endpoint.match_labels.iter();
+            let forced = forced.map(|(label, value)| label_matcher(label, value));
             let source = Source {
+                forced: forced.collect::<Vec<_>>().join(","),
                 endpoint,
-                forced: String::new(),
-                accept_partial: false,
-                outside: outside.as_ref(),
-                tenant: job.series.tenant.as_deref(),
+                outside,
+                sources: &sources,
             };
             source.answer(&job).await
         }
@@ -98,10 +101,10 @@ fn failed(job: &Job, problem: Problem) -> Answer {
 /// A source that is being asked.
 struct Source<'a> {
     endpoint: Endpoint,
+    /// The matchers that the admin forces into every query.
     forced: String,
-    accept_partial: bool,
-    outside: &'a dyn Outside,
-    tenant: Option<&'a str>,
+    outside: Arc<dyn Outside>,
+    sources: &'a Sources,
 }
 
 impl Source<'_> {
@@ -144,7 +147,7 @@ impl Source<'_> {
         let selector = series.selector(&Narrowed {
             namespaces: &plan.namespaces,
             edges: plan.edges.clone(),
-            forced: self.forced(),
+            forced: &self.forced,
         });
         let thresholds: Vec<f64> = plan
             .thresholds
@@ -164,7 +167,7 @@ impl Source<'_> {
     ) -> Result<BTreeMap<String, BTreeSet<String>>, Problem> {
         let narrowed = Narrowed {
             namespaces: &plan.namespaces,
-            forced: self.forced(),
+            forced: &self.forced,
             ..Narrowed::default()
         };
         let mut edges = Edges {
@@ -186,7 +189,7 @@ impl Source<'_> {
             namespaces,
             // Of every classic histogram one bucket is enough to see that it is there.
             edges: BTreeSet::from(["+Inf".to_owned()]),
-            forced: self.forced(),
+            forced: &self.forced,
         };
         let mut finds = Finds {
             series,
@@ -197,51 +200,77 @@ impl Source<'_> {
         Ok(finds.found)
     }
 
-    /// Returns the matchers that the admin forces into every query.
-    fn forced(&self) -> &str {
-        &self.forced
-    }
-
     async fn read(&self, text: String, sink: &mut (dyn Sink + Send)) -> Result<(), Problem> {
-        let body = self.send(text).await.map_err(|error| Problem {
-            too_large: matches!(error, QueryError::TooLarge(_)),
-            cause: Unknown::NoAnswer {
-                cause: error.to_string(),
-            },
-        })?;
-        Ok(answer::read(&body, self.accept_partial, sink)?)
+        let body = self.send(text).await?;
+        let accept_partial = self.endpoint.partial_answers == PartialAnswers::Accept;
+        let mut sink = Limited {
+            sink,
+            left: self.endpoint.limits.series,
+        };
+        Ok(answer::read(&body, accept_partial, &mut sink)?)
     }
 
     /// Sends one query. Without a time: the source's own clock is the one that stamps the samples.
-    async fn send(&self, text: String) -> Result<Vec<u8>, QueryError> {
-        let Endpoint { url, timeout } = &self.endpoint;
-        let _ = self.tenant;
-        let query = Query {
-            url: format!("{}/api/v1/query", url.trim_end_matches('/')),
-            form: vec![
-                ("query", text),
-                ("timeout", format!("{}s", timeout.as_secs().max(1))),
-            ],
-            access: std::sync::Arc::default(),
-            timeout: *timeout,
-            bytes_max: BYTES_MAX,
+    async fn send(&self, text: String) -> Result<Vec<u8>, Problem> {
+        let seconds = self.endpoint.timeout.as_secs().max(1);
+        let form = vec![("query", text), ("timeout", format!("{seconds}s"))];
+        let outside = Noting {
+            outside: Arc::clone(&self.outside),
+            too_large: AtomicBool::new(false),
         };
-        self.outside.query(&query).await
+        let answer = self
+            .sources
+            .ask(&outside, &self.endpoint, "api/v1/query", form);
+        answer.await.map_err(|cause| Problem {
+            cause: Unknown::NoAnswer { cause },
+            too_large: outside.too_large.load(Ordering::Relaxed),
+        })
     }
 }
 
-/// Returns an expression over a span: as it stands for a plain selector, whose samples keep their own
-/// times, else evaluated every `step`.
+/// Notes when an answer is too large: the one failure that asking for less can help.
+struct Noting {
+    outside: Arc<dyn Outside>,
+    too_large: AtomicBool,
+}
+
+#[async_trait]
+impl Outside for Noting {
+    async fn query(&self, query: &Query) -> Result<Vec<u8>, QueryError> {
+        let answer = self.outside.query(query).await;
+        let too_large = matches!(answer, Err(QueryError::TooLarge(_)));
+        self.too_large.fetch_or(too_large, Ordering::Relaxed);
+        answer
+    }
+}
+
+/// Takes no more series than the admin lets a source answer with.
+struct Limited<'a> {
+    sink: &'a mut (dyn Sink + Send),
+    left: usize,
+}
+
+impl Sink for Limited<'_> {
+    fn keeps(&self, label: &str) -> bool {
+        self.sink.keeps(label)
+    }
+
+    fn row(&mut self, row: &Row<'_>) -> Result<(), &'static str> {
+        self.left = self
+            .left
+            .checked_sub(1)
+            .ok_or("it has more series than limits.series of its MetricSource")?;
+        self.sink.row(row)
+    }
+}
+
+/// Returns an expression over a span, evaluated every `step`.
 fn subquery(expression: &str, range: SignedDuration, step: SignedDuration) -> String {
     format!("({expression})[{}:{}]", span(range), span(step))
 }
 
-/// Returns a length of time as `PromQL` spells it.
+/// Returns a length of time as `PromQL` spells it, rounded up to whole seconds.
 fn span(length: SignedDuration) -> String {
-    let mut text = String::new();
-    // Whole seconds keep queries readable; a part of one more does no harm.
     let seconds = length.as_secs() + i64::from(length.subsec_nanos() > 0);
-    // Writing to a string cannot fail.
-    let _ = write!(text, "{seconds}s");
-    text
+    format!("{seconds}s")
 }
