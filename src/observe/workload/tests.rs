@@ -153,7 +153,7 @@ fn refused_pods_are_told_with_their_time() {
     let refused = |reason: &str| {
         let message = "exceeded quota: team";
         read(|object| {
-            object["status"]["conditions"] = conditions("ReplicaFailure", reason, message)
+            object["status"]["conditions"] = conditions("ReplicaFailure", reason, message);
         })
         .pods_refused
     };

@@ -211,11 +211,10 @@ impl World {
 /// Shows that pods of a replica set are refused, the newest one's first.
 fn set_failure(value: &mut Value, revisions: &Revisions) {
     let mut conditions = conditions_without(value, FAILURE);
-    let newest_first = revisions.new.iter().chain(&revisions.old);
+    let mut newest_first = revisions.new.iter().chain(&revisions.old);
     conditions.extend(
         newest_first
-            .filter_map(|set| replica_failure(&set.value))
-            .next()
+            .find_map(|set| replica_failure(&set.value))
             .cloned(),
     );
     set(value, &["status", "conditions"], conditions);
