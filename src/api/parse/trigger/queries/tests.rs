@@ -186,6 +186,13 @@ fn an_alert_without_a_label_of_its_own_is_refused() {
 }
 
 #[test]
+fn a_key_that_breaks_lines_does_not_break_the_message() {
+    let fields = json!({"matchLabels": {"a\n\u{0}\u{202e}": "b"}});
+    let path = "matchLabels.a\\n\\0\\u{202e}";
+    refused_alert(&fields, path, "is no name of a label");
+}
+
+#[test]
 fn an_alert_has_at_most_sixteen_labels() {
     let labels = |count: u8| -> Map<String, Value> {
         (0..count)
