@@ -157,7 +157,9 @@ impl<'a> Field<'a> {
         map.iter()
             .take(most as usize)
             .map(|(key, value)| {
-                let shown: String = key.chars().take(QUOTED).collect();
+                // The path is shown to people, and a key of an object may hold anything.
+                let shown = key.chars().take(QUOTED).flat_map(char::escape_debug);
+                let shown: String = shown.collect();
                 let path = format!("{}.{shown}", self.path);
                 let entry = Self {
                     path,
