@@ -195,7 +195,7 @@ fn judged<T>(result: Result<T, Vec<FieldError>>) -> Result<(), TestCaseError> {
 }
 
 proptest! {
-    #![proptest_config(config(1_000))]
+    #![proptest_config(config(400))]
 
     #[test]
     fn no_object_panics(object in value()) {
