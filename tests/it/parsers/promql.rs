@@ -67,7 +67,7 @@ fn groups(tree: &Expr) -> Vec<&[Matcher]> {
                 .collect();
         }
         Expr::NumberLiteral(_) | Expr::StringLiteral(_) => return Vec::new(),
-        Expr::Extension(_) => panic!("the parser makes no extensions"),
+        Expr::Extension(_) => unreachable!("the parser makes no extensions"),
     };
     let alternatives = &selector.matchers.or_matchers;
     if alternatives.is_empty() {
