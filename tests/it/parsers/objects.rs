@@ -287,3 +287,16 @@ proptest! {
 fn a_policy_that_makes_sense_is_taken() {
     assert!(parse::rollback_policy(&policy()).is_ok());
 }
+
+/// Found by the random objects: the path of a field held a key as it was.
+#[test]
+fn keys_do_not_bring_control_characters_into_errors() {
+    let labels = json!({"spec": {"url": "http://a", "matchLabels": {"\u{1b}[2J\n": "a"}}});
+    let problems = parse::metric_source(&labels).expect_err("no name of a label");
+    let shown: Vec<String> = problems.iter().map(ToString::to_string).collect();
+    assert!(
+        shown.iter().any(|problem| problem.contains(r"\u{1b}[2J\n")),
+        "{shown:?}"
+    );
+    judged::<()>(Err(problems)).expect("they can be shown");
+}
