@@ -184,8 +184,8 @@ fn root() -> String {
 }
 
 impl Scenario {
-    /// Reads a scenario file, and puts `variables` where the names of its images, its programs and
-    /// its objects say `${NAME}`.
+    /// Reads a scenario file, and puts `variables` where the names of its images, its programs, its
+    /// objects and its traffic say `${NAME}`.
     ///
     /// # Errors
     ///
@@ -220,6 +220,11 @@ impl Scenario {
         }
         for (index, object) in scenario.objects.iter_mut().enumerate() {
             fill_in_object(object, variables).with_context(|| format!("objects[{index}]"))?;
+        }
+        for (index, load) in scenario.traffic.iter_mut().enumerate() {
+            for text in [&mut load.namespace, &mut load.service, &mut load.path] {
+                *text = substitute(text, variables).with_context(|| format!("traffic[{index}]"))?;
+            }
         }
         for manifest in &mut scenario.manifests {
             *manifest = directory.join(&*manifest);

@@ -5,7 +5,7 @@ use std::{path::PathBuf, time::Duration};
 use anyhow::Context as _;
 use astern_testbed::{
     bed::{Bed, Options},
-    behaviour::{Behaviour, Crash, Create, Images, Probed, Program},
+    behaviour::{Behaviour, Images, Program},
     node::{Nodes, NodesOptions},
     traffic::{Traffic, TrafficOptions},
 };
@@ -112,70 +112,27 @@ fn images() -> Images {
         environment: [("LISTEN".to_owned(), "$(POD_IP)".to_owned())].into(),
     };
     let listed = [
-        ("shop/checkout:v1", Behaviour::default()),
-        (
-            "shop/checkout:v2",
-            Behaviour {
-                startup: Duration::from_millis(500),
-                ..Behaviour::default()
-            },
-        ),
-        (
-            "shop/hung:v1",
-            Behaviour {
-                liveness: Probed {
-                    fail_after: Some(Duration::from_secs(1)),
-                    recover_after: None,
-                },
-                drain: Duration::ZERO,
-                ..Behaviour::default()
-            },
-        ),
-        (
-            "shop/crashing:v1",
-            Behaviour {
-                crash: Some(Crash {
-                    after: Duration::from_millis(200),
-                    exit_code: 3,
-                    out_of_memory: false,
-                }),
-                ..Behaviour::default()
-            },
-        ),
+        ("shop/checkout:v1", "{}"),
+        ("shop/checkout:v2", "{startup: 500ms}"),
+        ("shop/hung:v1", "{liveness: {failAfter: 1s}, drain: 0s}"),
+        ("shop/crashing:v1", "{crash: {after: 200ms, exitCode: 3}}"),
         (
             "shop/hungry:v1",
-            Behaviour {
-                crash: Some(Crash {
-                    after: Duration::from_millis(200),
-                    exit_code: 1,
-                    out_of_memory: true,
-                }),
-                ..Behaviour::default()
-            },
+            "{crash: {after: 200ms, outOfMemory: true}}",
         ),
-        (
-            "shop/greedy:v1",
-            Behaviour {
-                evicted_after: Some(Duration::from_secs(1)),
-                ..Behaviour::default()
-            },
-        ),
-        (
-            "shop/refused:v1",
-            Behaviour {
-                create: Create::Fails,
-                ..Behaviour::default()
-            },
-        ),
-        (
-            "shop/program:v1",
-            Behaviour {
-                program: Some(server),
-                ..Behaviour::default()
-            },
-        ),
+        ("shop/greedy:v1", "{evictedAfter: 1s}"),
+        ("shop/refused:v1", "{create: Fails}"),
     ];
-    Images::new(listed.map(|(image, behaviour)| (image.to_owned(), behaviour)))
+    let images = Images::new(listed.map(|(image, text)| {
+        let behaviour = serde_saphyr::from_str(text).expect("a behaviour");
+        (image.to_owned(), behaviour)
+    }));
+    let program = Behaviour {
+        program: Some(server),
+        ..Behaviour::default()
+    };
+    images.set("shop/program:v1", program);
+    images
 }
 
 async fn start() -> anyhow::Result<(Bed, Nodes)> {
@@ -373,11 +330,9 @@ async fn an_evicted_pod_is_replaced(bed: &Bed) -> anyhow::Result<()> {
         let pods = api.list(&of_app).await?.items;
         let evicted = pods.iter().any(|pod| {
             let status = pod.status.clone().unwrap_or_default();
-            let disrupted = status
-                .conditions
-                .iter()
-                .flatten()
-                .any(|condition| condition.type_ == "DisruptionTarget" && condition.status == "True");
+            let disrupted = status.conditions.iter().flatten().any(|condition| {
+                condition.type_ == "DisruptionTarget" && condition.status == "True"
+            });
             status.phase.as_deref() == Some("Failed")
                 && status.reason.as_deref() == Some("Evicted")
                 && disrupted
@@ -411,8 +366,15 @@ async fn pods_of_a_lost_node_are_not_ready_until_it_is_back(
         let list: Value = bed.client().request(request).await?;
         let items = list["items"].as_array().into_iter().flatten();
         let conditions = items
-            .filter(|item| kind == "metadata.name" || item["metadata"]["labels"]["app"] == "checkout")
-            .flat_map(|item| item["status"]["conditions"].as_array().into_iter().flatten());
+            .filter(|item| {
+                kind == "metadata.name" || item["metadata"]["labels"]["app"] == "checkout"
+            })
+            .flat_map(|item| {
+                item["status"]["conditions"]
+                    .as_array()
+                    .into_iter()
+                    .flatten()
+            });
         Ok(conditions
             .filter(|condition| condition["type"] == "Ready")
             .map(|condition| condition["status"].clone())

@@ -105,14 +105,18 @@ pub(crate) fn is_reference(image: &str) -> bool {
         let plain = |letter: char| letter.is_ascii_lowercase() || letter.is_ascii_digit();
         text.starts_with(plain)
             && text.ends_with(plain)
-            && text.chars().all(|letter| plain(letter) || "._-".contains(letter))
+            && text
+                .chars()
+                .all(|letter| plain(letter) || "._-".contains(letter))
     };
     let word = |letter: char| letter.is_ascii_alphanumeric() || letter == '_';
     path.split('/').all(component)
         && tag.is_none_or(|tag| {
             (1..=128).contains(&tag.len())
                 && tag.starts_with(word)
-                && tag.chars().all(|letter| word(letter) || ".-".contains(letter))
+                && tag
+                    .chars()
+                    .all(|letter| word(letter) || ".-".contains(letter))
         })
         && digest.is_none_or(|digest| digest.contains(':'))
 }

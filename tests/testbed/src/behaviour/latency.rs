@@ -121,7 +121,12 @@ mod tests {
 
     #[test]
     fn a_median_above_the_tail_is_refused() {
-        for text in ["{p50: 2s, p99: 1s}", "{p50: 0s, p99: 1s}", "{p50: 1s}", "fast"] {
+        for text in [
+            "{p50: 2s, p99: 1s}",
+            "{p50: 0s, p99: 1s}",
+            "{p50: 1s}",
+            "fast",
+        ] {
             let error = read(text).unwrap_err();
             assert!(error.contains("20ms") || error.contains("500ms"), "{error}");
         }

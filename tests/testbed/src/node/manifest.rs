@@ -75,11 +75,14 @@ pub(crate) struct Variable {
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
+#[serde(default)]
 pub(crate) struct ValueFrom {
-    pub(crate) field_ref: Option<FieldRef>,
-    pub(crate) config_map_key_ref: Option<Selector>,
-    pub(crate) secret_key_ref: Option<Selector>,
+    #[serde(rename = "fieldRef")]
+    pub(crate) field: Option<FieldRef>,
+    #[serde(rename = "configMapKeyRef")]
+    pub(crate) config_map_key: Option<Selector>,
+    #[serde(rename = "secretKeyRef")]
+    pub(crate) secret_key: Option<Selector>,
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -193,7 +196,7 @@ impl Container {
             .env
             .iter()
             .filter_map(|variable| variable.value_from.as_ref())
-            .map(|from| (&from.config_map_key_ref, &from.secret_key_ref));
+            .map(|from| (&from.config_map_key, &from.secret_key));
         let of_all = self
             .env_from
             .iter()
@@ -307,7 +310,8 @@ mod tests {
     fn a_missing_object_and_a_missing_key_are_told_apart() {
         let referent = Referent::ConfigMap("limits", Some("a"));
         let obstacle = |keys: Option<&[&str]>| {
-            let keys = keys.map(|keys| keys.iter().map(|key| (*key).to_owned()).collect::<Vec<_>>());
+            let keys =
+                keys.map(|keys| keys.iter().map(|key| (*key).to_owned()).collect::<Vec<_>>());
             referent.obstacle("shop", keys.as_deref())
         };
         assert_eq!(obstacle(Some(&["a"])), None);

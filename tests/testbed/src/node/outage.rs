@@ -3,6 +3,7 @@
 
 use std::{
     collections::HashMap,
+    convert::Infallible,
     sync::{Arc, Mutex, PoisonError, atomic::Ordering},
     time::Duration,
 };
@@ -137,8 +138,8 @@ fn evict(simulation: &Simulation, pod: &Arc<Pod>) {
     }
 }
 
-/// Evicts a pod when one of its images says so. Never returns.
-pub(super) async fn evict_when_due(simulation: &Simulation, pod: &Arc<Pod>) {
+/// Evicts a pod when one of its images says so.
+pub(super) async fn evict_when_due(simulation: &Simulation, pod: &Arc<Pod>) -> Infallible {
     let started = Instant::now();
     let due = pod.manifest.spec.containers.iter().map(|container| {
         let behaviour = simulation.images.follow(&container.image);

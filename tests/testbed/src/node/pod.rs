@@ -52,7 +52,7 @@ pub(crate) async fn run(simulation: Arc<Simulation>, pod: Arc<Pod>) {
         tokio::select! {
             () = containers => {}
             () = telling => {}
-            () = outage::evict_when_due(&simulation, &pod) => {}
+            never = outage::evict_when_due(&simulation, &pod) => match never {},
             () = vanished(&pod) => {}
         }
     }

@@ -73,7 +73,7 @@ impl StatusPage {
             condition
         };
         let plain = json!({});
-        let mut status = json!({
+        let mut page = json!({
             "phase": phase,
             "hostIP": pod.node_address.to_string(),
             "hostIPs": [{"ip": pod.node_address.to_string()}],
@@ -92,9 +92,9 @@ impl StatusPage {
                 .collect::<Vec<_>>(),
         });
         if let Some(at) = evicted {
-            disrupt(&mut status, *at);
+            disrupt(&mut page, *at);
         }
-        status
+        page
     }
 
     /// Returns what the control plane writes about a pod when nobody hears from its node any more.

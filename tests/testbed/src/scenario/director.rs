@@ -14,9 +14,7 @@ use tokio::time::{Instant, sleep};
 use crate::{
     bed::Bed,
     node::{Nodes, NodesOptions},
-    scenario::{
-        Annotate, Deploy, Kubectl, Load, NodeState, Scenario, Step, Until, substitute,
-    },
+    scenario::{Annotate, Deploy, Kubectl, Load, NodeState, Scenario, Step, Until, substitute},
     traffic::{Traffic, TrafficOptions},
 };
 
