@@ -123,11 +123,16 @@ impl CostOptions {
         })
     }
 
-    /// Requests for one metric that are closer together than this belong to one tick. Two thirds
-    /// leave room for ticks that are late, and for one that is early after it.
-    fn same_tick(&self) -> Duration {
+    /// Requests for one metric that are closer together than the first belong to one tick, and than
+    /// the second to one scrape. Both are shorter by a third of a tick, which leaves room for a tick
+    /// that is late and one that is early after it.
+    fn windows(&self) -> (Duration, Duration) {
         let tick = self.tick.unwrap_or(self.scrape_interval / 2);
-        tick * 2 / 3
+        let slack = tick / 3;
+        (
+            tick.saturating_sub(slack),
+            self.scrape_interval.saturating_sub(slack),
+        )
     }
 }
 
@@ -300,11 +305,11 @@ impl Bench<'_> {
             self.progress
                 .say(&format!("{number} requests for {metric} in {seconds:.0} s"));
         }
-        let window = options.same_tick();
+        let (window, scrape) = options.windows();
         let ticks = count(requests.ticks(window).max(1));
         let most = count(requests.most_within(window));
         figures.set("requests_per_tick_max", most);
-        let most = count(requests.most_within(options.scrape_interval));
+        let most = count(requests.most_within(scrape));
         figures.set("requests_per_scrape_max", most);
         figures.set("requests_per_s", count(requests.count()) / seconds);
         figures.set("tick_s", seconds / ticks);
@@ -371,6 +376,15 @@ mod tests {
     fn check(options: &CostOptions, named: &str) {
         let error = options.fleet().unwrap_err().to_string();
         assert!(error.contains(named), "{named:?} is not in {error:?}");
+    }
+
+    #[test]
+    fn a_tick_may_be_late_by_a_third() {
+        let seconds = Duration::from_secs_f64;
+        assert_eq!(options().windows(), (seconds(5.0), seconds(12.5)));
+        let tick = Some(seconds(15.0));
+        let windows = CostOptions { tick, ..options() }.windows();
+        assert_eq!(windows, (seconds(10.0), seconds(10.0)));
     }
 
     #[test]
