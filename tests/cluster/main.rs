@@ -11,6 +11,7 @@ mod next_deploy;
 mod objects;
 mod operator;
 mod rollback;
+mod running;
 mod stage;
 mod steady;
 mod support;

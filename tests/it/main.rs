@@ -8,5 +8,6 @@ mod invariants;
 mod operator;
 mod parsers;
 mod rollback;
+mod running;
 mod timelines;
 mod world;
