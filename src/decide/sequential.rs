@@ -10,39 +10,40 @@ use super::{Counted, Ratio};
 /// The chance that a revision that is not worse than the one before is ever called worse: 0.001 %.
 pub const LEVEL_WORSE: f64 = 1e-5;
 
-/// The chance that a rate at its limit is called over it at one look: 5 %, the other side of a
-/// confidence of 95 %.
-pub const LEVEL_OVER: f64 = 0.05;
+/// What "95 % confidence" amounts to, in nats: half the 90 % quantile of chi-squared with one degree of
+/// freedom (Wilks 1938), 1.6449²/2. A quantile of 90 % on two sides is one of 95 % on one.
+///
+/// It is asked at each look and so is no proof by itself. It only keeps what is proved from being
+/// less than what the user asked for.
+pub const LIKELY: f64 = 1.352_771_727;
 
-pub const LIKELY: f64 = 1.920_729;
-
-/// The rate ratios that are mixed, with their weights. More weight stands on gross faults: those are
-/// found after a dozen errors, where each lost factor of two is felt; mild ones take hundreds.
-const RATIOS: [(f64, f64); 5] = [
-    (1.3, 0.0),
-    (2.0, 0.12),
+/// The rate ratios that are held against "not worse", with their weights in the mixture.
+///
+/// The loss against knowing the ratio in advance is −ln of its weight. So most stands on gross faults:
+/// those are found after a dozen errors, where each factor of two is felt; mild ones take hundreds.
+const ALTERNATIVES: [(f64, f64); 5] = [
+    (1.3, 0.02),
+    (2.0, 0.11),
     (4.0, 0.13),
     (10.0, 0.35),
-    (100.0, 0.40),
+    (100.0, 0.39),
 ];
 
-/// How much one pod and one scrape may say, in nats.
+/// How often a client tries before it gives up: once, and three times more, as common libraries do.
+const TRIES: f64 = 4.0;
+
+/// What keeps failures that come together from being taken for as many independent ones.
 ///
 /// The formula takes errors for independent. Retries of one client fail together, on one connection
-/// and so on one pod; a shared outage begins between two scrapes. What is capped can only lose
-/// evidence, so the level holds all the more.
+/// and so on one pod, and a burst hits one pod. What is capped can only lose evidence, so the level
+/// holds all the more.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Caps {
-    /// One pod in one scrape.
+    /// What one pod in one scrape may say at most, in nats.
     pub pod: f64,
-    /// All pods while they are young.
-    pub early: f64,
-    /// The failures must be of at least so many clients, each of which tries [`TRIES`] times.
+    /// Of how many clients the new failures must be at least, each of which tries [`TRIES`] times.
     pub clients: f64,
 }
-
-/// How often a client tries at most before it gives up: once, and three times more.
-const TRIES: f64 = 4.0;
 
 /// What a new pod counted between two scrapes, beside what old pods counted in the same time.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -64,28 +65,29 @@ pub struct Pair {
 pub struct Worse {
     factor: f64,
     caps: Caps,
-    /// Per ratio: the logarithm of its likelihood ratio.
-    evidence: [f64; RATIOS.len()],
-    /// The least number of clients that can have seen the failures.
+    /// Per alternative: the logarithm of its likelihood ratio.
+    evidence: [f64; ALTERNATIVES.len()],
+    /// The least number of clients that can have seen the new failures.
     clients: f64,
     /// Whether anything could be compared.
     pub compared: bool,
 }
 
 impl Worse {
+    /// Begins with no evidence that the new rate is more than `factor` times the old one.
     #[must_use]
     pub const fn than(factor: f64, caps: Caps) -> Self {
         Self {
             factor,
             caps,
-            evidence: [0.0; RATIOS.len()],
+            evidence: [0.0; ALTERNATIVES.len()],
             clients: 0.0,
             compared: false,
         }
     }
 
     /// Adds one scrape of all new pods. No old request may stand in more than one pair.
-    pub fn scrape(&mut self, pairs: &[Pair], early: bool) {
+    pub fn scrape(&mut self, pairs: &[Pair]) {
         let sum = pairs.iter().fold(Pair::default(), |sum, pair| Pair {
             new: sum.new.plus(pair.new),
             old: sum.old.plus(pair.old),
@@ -94,20 +96,14 @@ impl Worse {
             return;
         };
         self.compared = true;
-        let clients = pairs.iter().map(|pair| (pair.new.failed / TRIES).ceil());
-        self.clients += clients.sum::<f64>();
-        for ((ratio, _), evidence) in RATIOS.iter().zip(&mut self.evidence) {
+        self.clients += pairs.iter().map(|pair| clients(pair.new)).sum::<f64>();
+        for (index, (ratio, _)) in ALTERNATIVES.iter().enumerate() {
             let gain = ratio.ln();
             let loss = (rho * (ratio - 1.0)).ln_1p();
-            let all: f64 = pairs
-                .iter()
-                .map(|pair| {
-                    let errors = pair.new.failed + pair.old.failed;
-                    let said = pair.new.failed * gain - errors * loss;
-                    said.min(self.caps.pod)
-                })
-                .sum();
-            *evidence += if early { all.min(self.caps.early) } else { all };
+            for Pair { new, old } in pairs {
+                let said = new.failed * gain - (new.failed + old.failed) * loss;
+                self.evidence[index] += said.min(self.caps.pod);
+            }
         }
     }
 
@@ -122,15 +118,15 @@ impl Worse {
         scrapes: impl Iterator<Item = Counted>,
     ) {
         let mut sum = Counted::default();
-        let mut said = [0.0; RATIOS.len()];
+        let mut said = [0.0; ALTERNATIVES.len()];
         for scrape in scrapes {
             sum = sum.plus(scrape);
-            self.clients += (scrape.failed / TRIES).ceil();
+            self.clients += clients(scrape);
             let Some(rho) = self.share(sum.total, before.total) else {
                 continue;
             };
             self.compared = true;
-            for (index, (ratio, _)) in RATIOS.iter().enumerate() {
+            for (index, (ratio, _)) in ALTERNATIVES.iter().enumerate() {
                 let loss = (rho * (ratio - 1.0)).ln_1p();
                 let now = sum.failed * ratio.ln() - (sum.failed + before.failed) * loss;
                 self.evidence[index] += (now - said[index]).min(cap);
@@ -148,17 +144,16 @@ impl Worse {
     /// Returns the logarithm of the mixture.
     #[must_use]
     pub fn log_evidence(&self) -> f64 {
-        let weights = RATIOS.iter().map(|(_, weight)| *weight);
-        log_mean(weights.zip(self.evidence))
+        mixture(&self.evidence)
     }
 
-    /// Whether it is conclusive: at [`LEVEL_WORSE`], over all looks together.
+    /// Whether it is conclusive: at [`LEVEL_WORSE`], over all looks together, and of enough clients.
     #[must_use]
     pub fn is_conclusive(&self) -> bool {
         self.clients >= self.caps.clients && self.log_evidence() >= -LEVEL_WORSE.ln()
     }
 
-    /// Whether it is likely: with a confidence of 1 − [`LEVEL_OVER`], at this look.
+    /// Whether it is likely: the best alternative by [`LIKELY`], at this look.
     #[must_use]
     pub fn is_likely(&self) -> bool {
         let best = self.evidence.iter().copied().fold(0.0, f64::max);
@@ -166,10 +161,22 @@ impl Worse {
     }
 }
 
-/// Whether the share that failed is over `limit`, with a confidence of 1 − [`LEVEL_OVER`].
+/// The least number of clients that can have seen so many failures on one pod between two scrapes.
+fn clients(counted: Counted) -> f64 {
+    (counted.failed / TRIES).ceil()
+}
+
+/// Whether the share that failed is over `limit` with 95 % confidence, by [`LIKELY`].
+///
+/// Half a failure is taken off, since failures are whole (Yates 1934): without it 3 of 20 would be
+/// over 5 %, which chance gives to one in thirteen.
 #[must_use]
 pub fn is_surely_over(counted: Counted, limit: Ratio) -> bool {
-    log_odds_over(counted, limit) >= LIKELY
+    let corrected = Counted {
+        failed: counted.failed - 0.5,
+        ..counted
+    };
+    log_odds_over(corrected, limit) >= LIKELY
 }
 
 /// Returns how much more likely the count is at its own share than at `limit`, as a logarithm: the
@@ -194,15 +201,15 @@ pub fn log_odds_over(counted: Counted, limit: Ratio) -> f64 {
 }
 
 /// Returns the logarithm of the weighted mean of what stands there as logarithms, without overflow.
-fn log_mean(terms: impl Iterator<Item = (f64, f64)> + Clone) -> f64 {
-    let most = terms
-        .clone()
-        .map(|(_, log)| log)
-        .fold(f64::NEG_INFINITY, f64::max);
+fn mixture(logarithms: &[f64; ALTERNATIVES.len()]) -> f64 {
+    let most = logarithms.iter().copied().fold(f64::NEG_INFINITY, f64::max);
     if !most.is_finite() {
         return if most == f64::INFINITY { most } else { 0.0 };
     }
-    let sum: f64 = terms.map(|(weight, log)| weight * (log - most).exp()).sum();
+    let terms = ALTERNATIVES.iter().zip(logarithms);
+    let sum: f64 = terms
+        .map(|((_, weight), log)| weight * (log - most).exp())
+        .sum();
     most + sum.ln()
 }
 

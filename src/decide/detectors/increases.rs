@@ -9,8 +9,8 @@ use super::{Counted, PodCounters, Sample, increase};
 /// A first sample that comes at most this many scrapes after birth is the first there was.
 const FIRST_WITHIN_SCRAPES: i32 = 2;
 
-/// A pod is young for this part of a scrape: for five seconds of fifteen.
-const EARLY_PART: i32 = 1000;
+/// A pod is warm when it has served for this part of a scrape: for five seconds of fifteen.
+const WARM_AFTER: f64 = 1.0 / 3.0;
 
 /// What one pod counted between two scrapes. Times in milliseconds since 1970, as sources give them.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -18,8 +18,10 @@ pub struct Increase {
     pub from: i64,
     pub to: i64,
     pub counted: Counted,
-    /// Begins while a pod that counts from zero is young.
-    pub is_early: bool,
+    /// Whether the pod had hardly served before: less than [`WARM_AFTER`] of what it counted here.
+    ///
+    /// By requests and not by age, since a pod that is not ready gets older without serving.
+    pub is_warming: bool,
 }
 
 /// What is known of how the samples were taken.
@@ -44,26 +46,18 @@ impl Scraping {
         let first = pod.samples.partition_point(|sample| sample.at <= start);
         let (before, after) = pod.samples.split_at(first);
         let origin = self.origin(pod);
-        let early = self.early(pod, origin);
         let mut previous = before.last().copied().or(origin);
         after.iter().filter_map(move |sample| {
             let from = previous.filter(|previous| sample.at > previous.at)?;
             previous = Some(*sample);
+            let counted = increase(&from, sample);
             Some(Increase {
                 from: from.at.as_millisecond(),
                 to: sample.at.as_millisecond(),
-                counted: increase(&from, sample),
-                is_early: from.at < early,
+                counted,
+                is_warming: from.total < WARM_AFTER * counted.total,
             })
         })
-    }
-
-    /// Until when what begins is early.
-    fn early(&self, pod: &PodCounters, origin: Option<Sample>) -> Timestamp {
-        let counts_from_zero = origin.filter(|origin| Some(origin) != pod.samples.first());
-        let until = counts_from_zero
-            .and_then(|origin| origin.at.saturating_add(self.interval / EARLY_PART).ok());
-        until.unwrap_or(Timestamp::MIN)
     }
 
     /// Where a pod's counting starts.

@@ -21,21 +21,18 @@ const WINDOW_SCRAPES: i32 = 4;
 /// ln 100,000: what conclusive evidence amounts to, in nats.
 const ENOUGH: f64 = 11.512_925_464_970_229;
 
-/// One pod in one scrape is never enough: retries of one client fail together. Two pods are.
-const POD: f64 = 0.55 * ENOUGH;
-
-/// Over a threshold that somebody chose, one scrape of several pods is enough.
+/// Two pods in one scrape are enough over a threshold that somebody chose; one pod is not, since a
+/// single client may do that. And four clients are, so that a revision that fails every request is
+/// found with the first fifteen.
 const OVER_THRESHOLD: Caps = Caps {
-    pod: POD,
-    early: f64::INFINITY,
+    pod: 0.55 * ENOUGH,
     clients: 4.0,
 };
 
-/// Without one it is not, or at a thousand requests per second a second of errors would do: a cold
-/// start, or a burst.
+/// Without a threshold it takes three pods, or scrapes: at a thousand requests per second two bursts
+/// would do otherwise. And five clients, since nothing else stands against a few that try again.
 const WORSE_THAN_BEFORE: Caps = Caps {
-    pod: POD,
-    early: 0.75 * ENOUGH,
+    pod: 0.33 * ENOUGH,
     clients: 7.0,
 };
 
@@ -127,7 +124,7 @@ impl<'a> Look<'a> {
         if !over(self.recent) {
             return Reading::Passing(self.measured(self.recent, None));
         }
-        let since_birth = self.since_birth();
+        let since_birth = self.since_birth(|_| true);
         if is_surely_over(since_birth, threshold) && self.is_worse_than_old() {
             return Reading::Breached(self.concluded(since_birth));
         }
@@ -163,9 +160,10 @@ impl<'a> Look<'a> {
         if self.recent.failed_share() <= Ratio(limit) {
             return Reading::Passing(measurement);
         }
-        let since_birth = self.since_birth();
-        if is_surely_over(since_birth, at_least) && self.is_worse_than_before(factor) {
-            return Reading::Breached(self.concluded(since_birth));
+        // A cold start is over by then, however bad it was.
+        let since_warm = self.since_birth(|increase| !increase.is_warming);
+        if is_surely_over(since_warm, at_least) && self.is_worse_than_before(factor) {
+            return Reading::Breached(self.concluded(since_warm));
         }
         Reading::Unknown(Unknown::NotConclusive {
             measurement: Box::new(measurement),
@@ -205,14 +203,16 @@ impl<'a> Look<'a> {
         Arms::of(self.case, &self.scraping)
     }
 
-    fn since_birth(&self) -> Counted {
+    /// What it counted in its whole life, in those increases that are wanted.
+    fn since_birth(&self, wanted: impl Fn(&Increase) -> bool) -> Counted {
         let pods = &self.case.counters.new;
         let all = pods
             .iter()
             .flat_map(|pod| self.scraping.increases(pod, Timestamp::MIN));
-        all.fold(Counted::default(), |sum, increase| {
-            sum.plus(increase.counted)
-        })
+        all.filter(wanted)
+            .fold(Counted::default(), |sum, increase| {
+                sum.plus(increase.counted)
+            })
     }
 
     /// What the revision before counted: its pods when they were last seen, or else what was recorded;

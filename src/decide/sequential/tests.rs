@@ -206,6 +206,6 @@ fn any_size_of_number_gives_a_number_or_is_not_sure() {
 
 #[test]
 fn weights_are_shares_of_one() {
-    let ratios: f64 = RATIOS.iter().map(|(_, weight)| weight).sum();
+    let ratios: f64 = ALTERNATIVES.iter().map(|(_, weight)| weight).sum();
     assert!((ratios - 1.0).abs() < 1e-12);
 }

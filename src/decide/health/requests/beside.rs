@@ -19,7 +19,7 @@ const HOLE_SCRAPES: f64 = 2.5;
 /// Both revisions, scrape by scrape.
 #[derive(Debug)]
 pub(super) struct Arms {
-    /// Of all pods: the early ones, then the others, each in order of their ends.
+    /// Of all pods, in order of their ends.
     new: Vec<Increase>,
     /// Pod by pod, those that have any.
     new_pods: Vec<Vec<Increase>>,
@@ -40,7 +40,7 @@ impl Arms {
         };
         let new_pods = pods(&case.counters.new);
         let mut new: Vec<Increase> = new_pods.iter().flatten().copied().collect();
-        new.sort_unstable_by_key(|increase| (!increase.is_early, increase.to));
+        new.sort_unstable_by_key(|increase| increase.to);
         let interval = milliseconds(case.interval).max(1);
         Self {
             new,
@@ -60,7 +60,7 @@ impl Arms {
         for scrape in self.scrapes(&self.new) {
             pairs.clear();
             pairs.extend(scrape.iter().filter_map(|new| self.pair(new)));
-            worse.scrape(&pairs, scrape.first().is_some_and(|new| new.is_early));
+            worse.scrape(&pairs);
         }
         worse
     }
@@ -109,20 +109,16 @@ impl Arms {
         if distance(end, newest) <= self.hole {
             return &[];
         }
-        let early = self.new.partition_point(|increase| increase.is_early);
-        let (_, later) = self.new.split_at(early);
-        // By their ends they are in order, so this leaves out those that reach over it.
-        let after = later.partition_point(|increase| increase.from < end);
-        &later[after..]
+        // From the last that reaches over it on: they are in order of their ends, not of their beginnings.
+        let after = self.new.iter().rposition(|increase| increase.from < end);
+        &self.new[after.map_or(0, |last| last + 1)..]
     }
 
-    /// Cuts into scrapes, in each of which every pod ends once. The early ones of all pods stand
-    /// together, whenever each was born: what a cold start does, it does in those.
+    /// Cuts into scrapes, in each of which every pod ends once.
     fn scrapes<'a>(&self, new: &'a [Increase]) -> impl Iterator<Item = &'a [Increase]> {
         let interval = self.interval;
         new.chunk_by(move |left, right| {
-            let together = left.to.div_euclid(interval) == right.to.div_euclid(interval);
-            left.is_early == right.is_early && (left.is_early || together)
+            left.to.div_euclid(interval) == right.to.div_euclid(interval)
         })
     }
 
