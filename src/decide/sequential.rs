@@ -43,6 +43,8 @@ pub struct Caps {
     pub pod: f64,
     /// Of how many clients the new failures must be at least, each of which tries [`TRIES`] times.
     pub clients: f64,
+    /// Whether evidence is divided by how unevenly the new failures fall ([`Spread`]).
+    pub by_spread: bool,
 }
 
 /// What a new pod counted between two scrapes, beside what old pods counted in the same time.
@@ -69,6 +71,7 @@ pub struct Worse {
     evidence: [f64; ALTERNATIVES.len()],
     /// The least number of clients that can have seen the new failures.
     clients: f64,
+    spread: Spread,
     /// Whether anything could be compared.
     pub compared: bool,
 }
@@ -82,6 +85,7 @@ impl Worse {
             caps,
             evidence: [0.0; ALTERNATIVES.len()],
             clients: 0.0,
+            spread: Spread::NONE,
             compared: false,
         }
     }
@@ -96,7 +100,10 @@ impl Worse {
             return;
         };
         self.compared = true;
-        self.clients += pairs.iter().map(|pair| clients(pair.new)).sum::<f64>();
+        for pair in pairs {
+            self.clients += clients(pair.new);
+            self.spread.add(pair.new);
+        }
         for (index, (ratio, _)) in ALTERNATIVES.iter().enumerate() {
             let gain = ratio.ln();
             let loss = (rho * (ratio - 1.0)).ln_1p();
@@ -122,6 +129,7 @@ impl Worse {
         for scrape in scrapes {
             sum = sum.plus(scrape);
             self.clients += clients(scrape);
+            self.spread.add(scrape);
             let Some(rho) = self.share(sum.total, before.total) else {
                 continue;
             };
@@ -150,7 +158,12 @@ impl Worse {
     /// Whether it is conclusive: at [`LEVEL_WORSE`], over all looks together, and of enough clients.
     #[must_use]
     pub fn is_conclusive(&self) -> bool {
-        self.clients >= self.caps.clients && self.log_evidence() >= -LEVEL_WORSE.ln()
+        let dispersion = if self.caps.by_spread {
+            self.spread.dispersion()
+        } else {
+            1.0
+        };
+        self.clients >= self.caps.clients && self.log_evidence() >= -LEVEL_WORSE.ln() * dispersion
     }
 
     /// Whether it is likely: the best alternative by [`LIKELY`], at this look.
@@ -158,6 +171,52 @@ impl Worse {
     pub fn is_likely(&self) -> bool {
         let best = self.evidence.iter().copied().fold(0.0, f64::max);
         best >= LIKELY
+    }
+}
+
+/// How failures fall on pods and scrapes.
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct Spread {
+    failed: f64,
+    /// Sum of f(f − 1).
+    failed_twice: f64,
+    total: f64,
+    /// Sum of squares.
+    total_squared: f64,
+}
+
+impl Spread {
+    const NONE: Self = Self {
+        failed: 0.0,
+        failed_twice: 0.0,
+        total: 0.0,
+        total_squared: 0.0,
+    };
+
+    fn add(&mut self, counted: Counted) {
+        let Counted { total, failed } = counted;
+        self.failed += failed;
+        self.failed_twice += failed * (failed - 1.0);
+        self.total += total;
+        self.total_squared += total * total;
+    }
+
+    /// Returns how many failures come together on average, as the quotient of variance and mean: one
+    /// when each comes by itself, and never less.
+    ///
+    /// That is the dispersion by which quasi-likelihood divides evidence (Wedderburn 1974), less one
+    /// standard error, so that few numbers that differ by chance are not taken for clusters.
+    fn dispersion(&self) -> f64 {
+        let evenness = self.total_squared / (self.total * self.total);
+        let by_chance = self.failed * (self.failed - 1.0) * evenness;
+        let excess = (self.failed_twice - by_chance) / self.failed;
+        let error = (2.0 * evenness / (1.0 - evenness)).sqrt();
+        // Also covers what is not a number.
+        if excess > error {
+            1.0 + excess - error
+        } else {
+            1.0
+        }
     }
 }
 

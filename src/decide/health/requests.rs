@@ -27,13 +27,15 @@ const ENOUGH: f64 = 11.512_925_464_970_229;
 const OVER_THRESHOLD: Caps = Caps {
     pod: 0.55 * ENOUGH,
     clients: 4.0,
+    by_spread: false,
 };
 
 /// Without a threshold it takes three pods, or scrapes: at a thousand requests per second two bursts
 /// would do otherwise. And five clients, since nothing else stands against a few that try again.
 const WORSE_THAN_BEFORE: Caps = Caps {
-    pod: 0.33 * ENOUGH,
-    clients: 7.0,
+    pod: 0.55 * ENOUGH,
+    clients: 5.0,
+    by_spread: true,
 };
 
 /// Without old pods beside it a revision cannot be told from an outage, of which most are short: a

@@ -9,7 +9,8 @@ use super::*;
 
 const UNCAPPED: Caps = Caps {
     pod: f64::INFINITY,
-    scrape: f64::INFINITY,
+    clients: 0.0,
+    by_spread: false,
 };
 
 fn counted(total: f64, failed: f64) -> Counted {
@@ -141,10 +142,10 @@ fn a_growing_share_of_the_traffic_is_not_a_growing_share_of_the_errors() {
 }
 
 #[test]
-fn one_pod_and_one_scrape_say_no_more_than_their_caps() {
+fn one_pod_says_no_more_in_one_scrape_than_its_cap() {
     let caps = Caps {
         pod: 3.0,
-        scrape: 5.0,
+        ..UNCAPPED
     };
     let flood = pair((1e6, 1e6), (1e6, 0.0));
     let mut one = Worse::than(1.0, caps);
@@ -152,7 +153,63 @@ fn one_pod_and_one_scrape_say_no_more_than_their_caps() {
     assert!((one.log_evidence() - 3.0).abs() < 1e-9);
     let mut three = Worse::than(1.0, caps);
     three.scrape(&[flood; 3]);
-    assert!((three.log_evidence() - 5.0).abs() < 1e-9);
+    assert!((three.log_evidence() - 9.0).abs() < 1e-9);
+}
+
+#[test]
+fn failures_that_may_be_of_few_clients_are_not_conclusive() {
+    let caps = Caps {
+        clients: 5.0,
+        ..UNCAPPED
+    };
+    let of = |failed: f64| {
+        let mut worse = Worse::than(1.0, caps);
+        worse.scrape(&[pair((100.0, failed), (300.0, 0.0)); 4]);
+        worse.is_conclusive()
+    };
+    // Four clients with four tries each, on four pods.
+    assert!(!of(4.0));
+    assert!(of(5.0));
+}
+
+/// As many failures in all, evenly and in clusters of four.
+#[test]
+fn failures_that_come_together_need_more_evidence() {
+    let conclusive = |by_spread, each: f64, pods: usize| {
+        let mut worse = Worse::than(
+            1.0,
+            Caps {
+                by_spread,
+                ..UNCAPPED
+            },
+        );
+        let mut pairs = vec![pair((20.0, 0.0), (60.0, 0.0)); 24];
+        pairs[..pods].fill(pair((20.0, each), (60.0, 0.0)));
+        worse.scrape(&pairs);
+        worse.is_conclusive()
+    };
+    assert!(conclusive(true, 1.0, 12));
+    assert!(!conclusive(true, 4.0, 3));
+    assert!(conclusive(false, 4.0, 3));
+}
+
+#[test]
+fn dispersion_is_variance_by_mean_and_at_least_one() {
+    let of = |failed: &[f64]| {
+        let mut spread = Spread::NONE;
+        for failed in failed {
+            spread.add(counted(50.0, *failed));
+        }
+        spread.dispersion()
+    };
+    assert_eq!(of(&[]), 1.0);
+    assert_eq!(of(&[9.0]), 1.0);
+    assert_eq!(of(&[3.0; 9]), 1.0);
+    // 12 failures in 27 counts: 24 pairs that come together, 132/27 by chance; error √(2/26).
+    let mut clustered = [0.0; 27];
+    clustered[..6].copy_from_slice(&[4.0, 1.0, 1.0, 1.0, 1.0, 4.0]);
+    let expected = 1.0 + (24.0 - 132.0 / 27.0) / 12.0 - (2.0_f64 / 26.0).sqrt();
+    assert!((of(&clustered) - expected).abs() < 1e-12);
 }
 
 #[test]
@@ -190,7 +247,7 @@ fn any_size_of_number_gives_a_number_or_is_not_sure() {
             3.0,
             Caps {
                 pod: 5.0,
-                scrape: 5.0,
+                ..UNCAPPED
             },
         );
         worse.scrape(&[pair, pair]);
