@@ -1,161 +1,126 @@
+//! How soon and how surely Astern judges, by simulation: `make bench-judging`.
+//!
+//! Goes through `health::requests::judge`, the product's own. All seeds are fixed. Reading a clock and
+//! asking a Prometheus is not part of it; that is measured on the test bed.
+
+mod bound;
 mod mann_whitney;
 mod peers;
 mod random;
+mod report;
 mod rollout;
+mod scenarios;
 mod simulate;
 
-use peers::*;
-use rollout::*;
-use simulate::*;
+use std::path::PathBuf;
+use std::time::Instant;
 
-fn main() {
-    let n: usize = std::env::args().nth(1).map_or(2000, |a| a.parse().unwrap());
-    let worlds = [
-        ("steady .1", World::Steady(0.001)),
-        ("steady 1", World::Steady(0.01)),
-        (
-            "bursty",
-            World::Bursty {
-                mean: 0.001,
-                shape: 0.5,
-            },
-        ),
-        (
-            "outage 5",
-            World::Outage {
-                share: 0.05,
-                lasts: 45_000,
-            },
-        ),
-        (
-            "outage 50",
-            World::Outage {
-                share: 0.5,
-                lasts: 45_000,
-            },
-        ),
-        ("retries", World::Retries { again: 0.5 }),
-        ("diurnal", World::Diurnal),
-        ("slow", World::SlowPod(0.01)),
-        (
-            "cold",
-            World::ColdStart {
-                share: 0.03,
-                lasts: 5_000,
-            },
-        ),
-    ];
-    let mut cells = vec![];
-    for (i, (_, world)) in worlds.iter().enumerate() {
-        for (j, rps) in RPS.iter().enumerate() {
-            cells.push(Cell {
-                world: *world,
-                rps: *rps,
-                rollouts: n,
-                seed: (i * 10 + j) as u64,
-            });
-        }
-    }
-    let start = std::time::Instant::now();
-    let out = on_all(&cells, alarms);
-    println!("{:?}", start.elapsed());
-    for (i, (name, _)) in worlds.iter().enumerate() {
-        print!("{name:10}");
-        for j in 0..4 {
-            print!(" {:?}", out[i * 4 + j].astern);
-        }
-        println!();
-    }
-    let mut chosen = vec![];
-    for (g, _) in GOALS.iter().enumerate() {
-        let allowed: usize = out.iter().map(|a| a.astern[g]).sum();
-        let mut c = vec![];
-        for (p, peer) in PEERS.iter().enumerate() {
-            let need = (1..=NEVER)
-                .find(|n| {
-                    out.iter()
-                        .map(|a| a.longest[g][p][*n..].iter().sum::<usize>())
-                        .sum::<usize>()
-                        <= allowed
-                })
-                .unwrap_or(NEVER);
-            c.push((*peer, need));
-            println!("{g} {}", peer.name(need));
-        }
-        chosen.push(c);
-    }
-    for (g, goal) in GOALS.iter().enumerate() {
-        let faults: &[f64] = if g == 0 {
-            &[0.1, 0.2, 0.5, 1.0]
-        } else {
-            &[0.01, 0.02, 0.05]
-        };
-        for f in faults {
-            for (j, rps) in RPS.iter().enumerate() {
-                let cell = Cell {
-                    world: World::Fault(*f),
-                    rps: *rps,
-                    rollouts: 1000,
-                    seed: 77 + j as u64,
-                };
-                let d = delays(&cell, *goal, &chosen[g]);
-                let kl = |p: f64, q: f64| {
-                    if p >= 1.0 {
-                        (1.0 / q).ln()
-                    } else {
-                        p * (p / q).ln() + (1.0 - p) * ((1.0 - p) / (1.0 - q)).ln()
-                    }
-                };
-                let fac = if g == 0 { 1.0 } else { 3.0 };
-                let lim = if g == 0 { 0.05 } else { 0.005 };
-                let ls = rps * f + 3.0 * rps * 0.001;
-                let q = rps * f / ls;
-                let b1 = (1e5f64.ln() / (ls * kl(q, 0.25))).max(if fac > 1.0 {
-                    20f64.ln() / (ls * kl(q, fac / (fac + 3.0)))
-                } else {
-                    0.0
-                });
-                let b2 = 20f64.ln() / (rps * kl(*f, lim));
-                let bound = b1.max(b2);
-                let m = quantile(&d.astern, 0.5);
-                let best = d
-                    .peers
-                    .iter()
-                    .map(|p| quantile(p, 0.5))
-                    .fold(f64::INFINITY, f64::min);
-                println!(
-                    "{f:5} @{rps:5}: median {m:6.1} p95 {:6.1} | bound {bound:7.1} ({b1:.1} {b2:.1}) ratio {:5.2} | best peer {best:6.1} {} | peers {:?}",
-                    quantile(&d.astern, 0.95),
-                    if bound > 15.0 && bound < 900.0 {
-                        (m - 7.5) / bound
-                    } else {
-                        f64::NAN
-                    },
-                    if best < m { "SLOWER" } else { "" },
-                    d.peers
-                        .iter()
-                        .map(|p| quantile(p, 0.5).round())
-                        .collect::<Vec<_>>()
-                );
+use peers::{Goal, NEVER, PEERS, Peer};
+use report::{Below, Fault, Quality};
+use scenarios::{BELOW, FAULT_ROLLOUTS, FAULTS, HEALTHY, HEALTHY_ROLLOUTS, LOADS};
+use simulate::{Alarms, Cell};
+
+/// A quick run is this part of a whole one: enough to see that it runs, not to believe its figures.
+const QUICK_PART: usize = 50;
+
+const USAGE: &str = "usage: cargo bench --bench judging -- [--quick] [--out DIR]";
+
+fn main() -> std::io::Result<()> {
+    let mut part = 1;
+    let mut out = PathBuf::from("target/bench");
+    let mut arguments = std::env::args().skip(1);
+    while let Some(argument) = arguments.next() {
+        match argument.as_str() {
+            "--quick" => part = QUICK_PART,
+            "--out" => out = arguments.next().map(PathBuf::from).unwrap_or_default(),
+            // What cargo says to every bench.
+            "--bench" => {}
+            unknown => {
+                eprintln!("{unknown:?} is not known\n{USAGE}");
+                std::process::exit(2);
             }
         }
     }
-    for f in [0.02, 0.03, 0.04] {
-        for rps in RPS {
-            print!(
-                " {f}@{rps}: {:.4}",
-                acts(
-                    &Cell {
-                        world: World::Fault(f),
-                        rps,
-                        rollouts: 2000,
-                        seed: 5
-                    },
-                    Goal::Threshold
-                )
-            );
-        }
-        println!();
+    let quality = measure(part);
+    std::fs::create_dir_all(&out)?;
+    std::fs::write(out.join("judging-quality.json"), quality.json())?;
+    std::fs::write(out.join("judging.md"), quality.page())?;
+    print!("{}", quality.json());
+    Ok(())
+}
+
+fn measure(part: usize) -> Quality {
+    let start = Instant::now();
+    let cells = scenarios::healthy_cells(HEALTHY_ROLLOUTS / part);
+    let alarms = simulate::on_all(&cells, simulate::alarms);
+    eprintln!("healthy rollouts after {:.0?}", start.elapsed());
+    let mut peers = Vec::new();
+    let mut faults = Vec::new();
+    for (goal, rates) in FAULTS {
+        let chosen = lengthened(goal, &alarms);
+        faults.extend(find(goal, rates, FAULT_ROLLOUTS / part, &chosen));
+        peers.push((goal, chosen));
     }
-    println!("{:?}", start.elapsed());
+    let below = scenarios::fault_cells(&BELOW, FAULT_ROLLOUTS / part * 2, 3_000);
+    let acts = simulate::on_all(&below, |cell| simulate::acts(cell, Goal::Threshold));
+    let below = below.iter().zip(acts);
+    Quality {
+        rollouts_per_scenario: HEALTHY_ROLLOUTS / part,
+        rollouts_per_fault: FAULT_ROLLOUTS / part,
+        healthy: HEALTHY
+            .iter()
+            .zip(alarms.chunks(LOADS.len()))
+            .map(|(healthy, alarms)| {
+                (
+                    *healthy,
+                    alarms.iter().map(|alarms| alarms.astern).collect(),
+                )
+            })
+            .collect(),
+        peers,
+        faults,
+        below: below
+            .map(|(cell, acts)| Below {
+                world: cell.world,
+                rps: cell.rps,
+                acts,
+            })
+            .collect(),
+        decision_us: simulate::decision_us(),
+        seconds: start.elapsed().as_secs_f64(),
+    }
+}
+
+/// Lengthens the `for` or count of each peer until it has no more false rollbacks than Astern over all
+/// healthy scenarios together.
+fn lengthened(goal: Goal, alarms: &[Alarms]) -> Vec<(Peer, usize)> {
+    let index = goal.index();
+    let allowed: usize = alarms.iter().map(|alarms| alarms.astern[index]).sum();
+    let peers = PEERS.iter().enumerate().map(|(number, peer)| {
+        let reached = |count: usize| {
+            let cells = alarms.iter();
+            let counts = cells.map(|alarms| &alarms.longest[index][number][count..]);
+            counts.flatten().sum::<usize>()
+        };
+        let needed = (1..NEVER).find(|count| reached(*count) <= allowed);
+        (*peer, needed.unwrap_or(NEVER))
+    });
+    peers.collect()
+}
+
+fn find(goal: Goal, rates: &[f64], rollouts: usize, peers: &[(Peer, usize)]) -> Vec<Fault> {
+    let cells: Vec<Cell> = scenarios::fault_cells(rates, rollouts, 2_000);
+    let delays = simulate::on_all(&cells, |cell| simulate::delays(cell, goal, peers));
+    let shares = rates.iter().flat_map(|share| [*share; LOADS.len()]);
+    shares
+        .zip(cells)
+        .zip(delays)
+        .map(|((share, cell), delays)| Fault {
+            goal,
+            share,
+            rps: cell.rps,
+            delays,
+            bound: bound::seconds(goal, share, cell.rps),
+        })
+        .collect()
 }

@@ -8,6 +8,7 @@ use crate::rollout::{LENGTH, NEW_PODS, OLD_PODS, Rollout, SCRAPE};
 
 /// Of the rules, and of Kayenta's usual confidence of 98 % on two sides.
 const THRESHOLD: f64 = 0.05;
+const AT_LEAST: f64 = 0.005;
 const SIGNIFICANT: f64 = 0.01;
 const MINUTE: i64 = 60_000;
 /// A check sequence of the failed-checks rule.
@@ -30,6 +31,33 @@ pub enum Goal {
     Threshold,
     /// Over 0.5 % and over three times the old rate.
     WorseThanBefore,
+}
+
+impl Goal {
+    pub const ALL: [Self; 2] = [Self::Threshold, Self::WorseThanBefore];
+
+    /// The least error rate that it means, where the old one is the usual.
+    pub const fn limit(self) -> f64 {
+        match self {
+            Self::Threshold => THRESHOLD,
+            Self::WorseThanBefore => AT_LEAST,
+        }
+    }
+
+    /// Where it stands in [`Goal::ALL`].
+    pub const fn index(self) -> usize {
+        match self {
+            Self::Threshold => 0,
+            Self::WorseThanBefore => 1,
+        }
+    }
+
+    pub const fn policy(self) -> &'static str {
+        match self {
+            Self::Threshold => "`threshold: 5%, for: 2m`",
+            Self::WorseThanBefore => "`worseThanBefore: {factor: 3, atLeast: 0.5%}`",
+        }
+    }
 }
 
 pub const PEERS: [Peer; 6] = [
@@ -199,12 +227,8 @@ pub fn rate(
 fn is_significant(rollout: &Rollout, goal: Goal, from: i64, to: i64) -> bool {
     let (new_requests, new_errors, new) = shares(rollout, 0..NEW_PODS, from, to);
     let share = new_errors / new_requests;
-    let floor = match goal {
-        Goal::Threshold => THRESHOLD,
-        Goal::WorseThanBefore => 0.005,
-    };
     // Also covers no requests at all.
-    if !(share > floor) {
+    if !(share > goal.limit()) {
         return false;
     }
     let (old_requests, old_errors, old) = shares(rollout, NEW_PODS..NEW_PODS + OLD_PODS, from, to);

@@ -43,7 +43,7 @@ pub enum World {
 }
 
 /// The usual error rate.
-const NORMAL: f64 = 0.001;
+pub const NORMAL: f64 = 0.001;
 
 /// A pod's whole life, of which a look sees the part up to its time.
 struct Life {

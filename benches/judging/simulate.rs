@@ -3,6 +3,7 @@
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
+use std::time::Instant;
 
 use astern::decide::health::requests::{Case, judge};
 use astern::decide::{Bad, Limit, Rate, Ratio, Reading};
@@ -12,19 +13,16 @@ use crate::peers::{Goal, NEVER, PEERS, Peer, detects, longest};
 use crate::random::Random;
 use crate::rollout::{LENGTH, LOOK, Rollout, SCRAPE, World};
 
-pub const RPS: [f64; 4] = [1.0, 10.0, 100.0, 1000.0];
-pub const GOALS: [Goal; 2] = [Goal::Threshold, Goal::WorseThanBefore];
-
 /// The two policies under test. `minimumRequests` and `window` are the defaults.
 pub fn rate(goal: Goal) -> Rate {
     let limit = match goal {
         Goal::Threshold => Limit::Threshold {
-            threshold: Ratio(0.05),
+            threshold: Ratio(goal.limit()),
             sustained: SignedDuration::from_secs(120),
         },
         Goal::WorseThanBefore => Limit::WorseThanBefore {
             factor: 3.0,
-            at_least: Ratio(0.005),
+            at_least: Ratio(goal.limit()),
         },
     };
     Rate {
@@ -34,8 +32,7 @@ pub fn rate(goal: Goal) -> Rate {
     }
 }
 
-/// Looks every three seconds, and returns when it first breached under each of the policies, with
-/// whether that was conclusive.
+/// Looks every three seconds, and returns when it first breached under each of the policies.
 pub fn astern(rollout: &mut Rollout, rates: &[Rate], offset: i64) -> Vec<Option<i64>> {
     let mut found = vec![None; rates.len()];
     let mut now = offset;
@@ -129,7 +126,7 @@ fn offset(step: i64, random: &mut Random) -> i64 {
 }
 
 pub fn alarms(cell: &Cell) -> Alarms {
-    let rates = GOALS.map(rate);
+    let rates = Goal::ALL.map(rate);
     let mut random = Random::of(cell.seed, 0);
     let mut rollout = Rollout::draw(cell.world, cell.rps, &mut random);
     let mut alarms = Alarms {
@@ -145,13 +142,27 @@ pub fn alarms(cell: &Cell) -> Alarms {
             *count += usize::from(found.is_some());
         }
         let evaluations = offset(SCRAPE, &mut random);
-        for (goal, counts) in GOALS.iter().zip(&mut alarms.longest) {
+        for (goal, counts) in Goal::ALL.iter().zip(&mut alarms.longest) {
             for (peer, counts) in PEERS.iter().zip(counts) {
                 counts[longest(*peer, &rollout, *goal, evaluations)] += 1;
             }
         }
     }
     alarms
+}
+
+/// Microseconds of one judgement, five minutes into a rollout with so many errors that both tests run.
+#[expect(clippy::cast_precision_loss, reason = "thousands")]
+pub fn decision_us() -> f64 {
+    const ROUNDS: usize = 2_000;
+    let rates = Goal::ALL.map(rate);
+    let mut rollout = Rollout::draw(World::Steady(0.01), 10.0, &mut Random::of(4_000, 0));
+    rollout.show(300_000);
+    let start = Instant::now();
+    for _ in 0..ROUNDS {
+        look(&rollout, &rates, 300_000, &mut [None; 2]);
+    }
+    start.elapsed().as_secs_f64() * 1e6 / (ROUNDS * rates.len()) as f64
 }
 
 /// The share of rollouts in which Astern acts.

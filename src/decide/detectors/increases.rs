@@ -45,17 +45,18 @@ impl Scraping {
     ) -> impl Iterator<Item = Increase> + 'a {
         let first = pod.samples.partition_point(|sample| sample.at <= start);
         let (before, after) = pod.samples.split_at(first);
-        let origin = self.origin(pod);
-        let mut previous = before.last().copied().or(origin);
+        let previous = before.last().copied().or_else(|| self.origin(pod));
+        let mut previous = previous.map(|previous| (previous.at.as_millisecond(), previous));
         after.iter().filter_map(move |sample| {
-            let from = previous.filter(|previous| sample.at > previous.at)?;
-            previous = Some(*sample);
-            let counted = increase(&from, sample);
+            let to = sample.at.as_millisecond();
+            let (from, before) = previous.filter(|(from, _)| to > *from)?;
+            previous = Some((to, *sample));
+            let counted = increase(&before, sample);
             Some(Increase {
-                from: from.at.as_millisecond(),
-                to: sample.at.as_millisecond(),
+                from,
+                to,
                 counted,
-                is_warming: from.total < WARM_AFTER * counted.total,
+                is_warming: before.total < WARM_AFTER * counted.total,
             })
         })
     }

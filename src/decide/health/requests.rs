@@ -188,21 +188,17 @@ impl<'a> Look<'a> {
     }
 
     fn is_worse_than_old(&self) -> bool {
-        let worse = self.arms().compared(1.0, OVER_THRESHOLD);
-        worse.is_conclusive()
+        let arms = Arms::of(self.case, &self.scraping, true);
+        arms.compared(1.0, OVER_THRESHOLD).is_conclusive()
     }
 
     /// Against the old pods beside it, and after them against what was counted before: surely worse,
     /// and by more than `factor` as surely as a rate is over a threshold.
     fn is_worse_than_before(&self, factor: f64) -> bool {
-        let arms = self.arms();
+        let arms = Arms::of(self.case, &self.scraping, false);
         let before = self.case.baseline.unwrap_or_else(|| arms.old_counted());
         let than = |factor| arms.compared_or_before(factor, WORSE_THAN_BEFORE, before, AFTER);
         than(1.0).is_conclusive() && (factor <= 1.0 || than(factor).is_likely())
-    }
-
-    fn arms(&self) -> Arms {
-        Arms::of(self.case, &self.scraping)
     }
 
     /// What it counted in its whole life, in those increases that are wanted.

@@ -27,11 +27,14 @@ pub(super) struct Arms {
     /// Milliseconds.
     interval: i64,
     hole: f64,
+    /// Whether the first scrape alone may convict, so that an outage that began with the release must
+    /// not seem half as bad on old pods.
+    first_convicts: bool,
 }
 
 impl Arms {
     #[must_use]
-    pub(super) fn of(case: &Case<'_>, scraping: &Scraping) -> Self {
+    pub(super) fn of(case: &Case<'_>, scraping: &Scraping, first_convicts: bool) -> Self {
         let pods = |pods: &[PodCounters]| -> Vec<Vec<Increase>> {
             let all = pods.iter();
             let all = all.map(|pod| scraping.increases(pod, Timestamp::MIN).collect());
@@ -49,6 +52,7 @@ impl Arms {
             interval,
             #[expect(clippy::cast_precision_loss, reason = "a scrape interval")]
             hole: interval as f64 * HOLE_SCRAPES,
+            first_convicts,
         }
     }
 
@@ -130,7 +134,14 @@ impl Arms {
             .old_pods
             .iter()
             .filter(|old| self.covers(old, from, to));
-        let old = covered.map(|old| counted_within(old, from, to));
+        let is_first = self.first_convicts && to - from < self.interval;
+        let old = covered.map(|old| {
+            if is_first {
+                counted_since_birth(old, from, to)
+            } else {
+                counted_within(old, from, to)
+            }
+        });
         let old = old.fold(Counted::default(), Counted::plus);
         let all = self.new_pods.iter();
         let all: f64 = all.map(|pod| counted_within(pod, from, to).total).sum();
@@ -166,6 +177,24 @@ fn counted_within(pod: &[Increase], from: i64, to: i64) -> Counted {
                 .times(within / distance(increase.from, increase.to))
         })
         .fold(Counted::default(), Counted::plus)
+}
+
+/// As [`counted_within`], for a pod whose first scrape is shorter than those of `pod`: what failed in
+/// the one that its birth falls into, failed after its birth.
+///
+/// In even parts an outage that began with the release would seem half as bad on old pods. That errs
+/// on the safe side.
+fn counted_since_birth(pod: &[Increase], birth: i64, to: i64) -> Counted {
+    let even = counted_within(pod, birth, to);
+    let into = pod.partition_point(|increase| increase.to <= birth);
+    let failed_into = pod.get(into).map_or(0.0, |into| {
+        let even = counted_within(std::slice::from_ref(into), birth, to);
+        into.counted.failed.min(even.total) - even.failed
+    });
+    Counted {
+        failed: even.failed + failed_into,
+        ..even
+    }
 }
 
 /// Milliseconds.
