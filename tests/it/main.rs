@@ -9,5 +9,6 @@ mod operator;
 mod parsers;
 mod rollback;
 mod running;
+mod statistics;
 mod timelines;
 mod world;
