@@ -19,7 +19,7 @@ impl Asking<'_> {
         let need = self.need(span(rate), None);
         let here = |subject| (self.namespace().to_owned(), subject);
         let feeds = &self.eyes.feeds;
-        let counters = feeds.wanted(&series, need, self.now, |buffer, _| {
+        let counters = feeds.wanted(&series, need, self.now, |buffer, asked| {
             let streams = Streams {
                 buffer,
                 one_target: false,
@@ -27,9 +27,9 @@ impl Asking<'_> {
             };
             let all = here(Subject::All);
             if buffer.about(&all, false).is_empty() {
-                self.by_pod(&streams)
+                self.by_pod(&streams, asked)
             } else {
-                self.by_time(&streams, &[all], need.from)
+                self.by_time(&streams, &[all], (need.from, asked))
             }
         })??;
         Ok(Evidence::Counters(counters))
