@@ -120,8 +120,10 @@ fn shape(trigger: &Trigger) -> Option<&Shape> {
     }
 }
 
+/// Pods on nodes that are not ready, and those that are being disrupted, are left out: what they count
+/// is not the revision's doing.
 fn names(observed: &Observed) -> Vec<Named> {
-    let pods = observed.pods.iter();
+    let pods = observed.pods.iter().filter(|pod| !pod.excused);
     pods.map(|pod| Named {
         name: pod.name.clone(),
         born: pod.born,
