@@ -238,15 +238,26 @@ spec:
 fn the_preset_that_auto_has_found_is_in_the_status_of_the_policy() {
     run(async {
         let stage = Stage::set(installed().await?, "auto").await?;
-        stage.settle("Observe", GOOD).await?;
-        let policy = stage.get(Kind::Policies, POLICY).await?;
+        let policy = stage.policy("Observe");
         let rule = &policy["spec"]["triggers"][0]["errorRate"];
         ensure!(rule["preset"].is_null(), "not Auto: {rule}");
-        let readings = policy["status"]["targets"][0]["readings"].as_array();
-        let found = readings.into_iter().flatten().any(|reading| {
-            reading["trigger"] == "server-errors" && reading["preset"] == "HTTPRequests"
-        });
-        ensure!(found, "{}", policy["status"]);
+        for object in [
+            policy.to_string(),
+            stage.service(),
+            stage.deployment(GOOD).to_string(),
+        ] {
+            stage.bed.apply(&object).await?;
+        }
+        let shown = async || {
+            let policy = stage.get(Kind::Policies, POLICY).await?;
+            let readings = policy["status"]["targets"][0]["readings"].as_array();
+            Ok(readings.into_iter().flatten().any(|reading| {
+                reading["trigger"] == "server-errors" && reading["preset"] == "HTTPRequests"
+            }))
+        };
+        stage
+            .until("the status shows what Auto has found", shown)
+            .await?;
         Ok(())
     });
 }

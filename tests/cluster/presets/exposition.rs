@@ -31,7 +31,6 @@ const SCRAPES: usize = 2;
 /// Something that Prometheus scrapes.
 #[derive(Clone, Debug)]
 pub(crate) struct Target {
-    pub(crate) row: &'static str,
     /// Its path on the server.
     pub(crate) path: String,
     pub(crate) job: String,
@@ -53,7 +52,6 @@ pub(crate) fn targets(row: &Row) -> anyhow::Result<Vec<Target>> {
                 .collect();
             let (_, job) = meta.remove(0);
             targets.push(Target {
-                row: row.name,
                 path: format!("/{}/{}", row.name, targets.len()),
                 job,
                 meta,
@@ -83,8 +81,10 @@ fn value_of(line: &str, phase: usize) -> String {
     let Some((series, values)) = line.rsplit_once("} ") else {
         return line.to_owned();
     };
+    // A native histogram is one value.
+    let native = values.starts_with('{');
     let values: Vec<&str> = values.split(' ').collect();
-    if line.starts_with('#') || values.len() != PHASES {
+    if line.starts_with('#') || native || values.len() != PHASES {
         return line.to_owned();
     }
     format!("{series}}} {}", values[phase])
