@@ -246,14 +246,7 @@ impl Asking<'_> {
     fn find(&self, metric: fn(SpecId) -> Metric, shape: &Shape) -> Result<SpecId, Unknown> {
         let latency = matches!(metric(first(shape)), Metric::Latency(_));
         let candidates: Vec<SpecId> = SpecId::of(shape.preset)
-            .filter(|id| {
-                let spec = id.spec();
-                if latency {
-                    spec.latency.is_some()
-                } else {
-                    !spec.counters.is_empty()
-                }
-            })
+            .filter(|id| id.tells(latency))
             .filter(|id| id.fits(&shape.labels))
             .collect();
         let first = *candidates.first().ok_or(Unknown::NoData)?;

@@ -88,6 +88,7 @@ const ROWS: &[Row] = &[
     row!("http-rack", HttpRequests, PODS),
     row!("http-flask", HttpRequests, PODS).latency("250ms", SLOW_PODS),
     row!("http-django", HttpRequests, PODS),
+    row!("http-request-total", HttpRequests, PODS),
     row!("http-milliseconds", HttpRequests, PODS).latency("250ms", SLOW_PODS),
     row!("http-converted", HttpRequests, PODS).latency("250ms", SLOW_PODS),
     row!("http-native", HttpRequests, PODS).latency("250ms", SLOW_PODS),
@@ -202,7 +203,7 @@ fn named(version: &str, kind: &str, namespace: &str, name: &str) -> serde_json::
 }
 
 /// The kinds of routes, without their schemas.
-const ROUTES: &str = r#"
+const ROUTES: &str = r"
 apiVersion: apiextensions.k8s.io/v1
 kind: CustomResourceDefinition
 metadata:
@@ -232,7 +233,7 @@ spec:
       served: true
       storage: true
       schema: {openAPIV3Schema: {type: object, x-kubernetes-preserve-unknown-fields: true}}
-"#;
+";
 
 #[test]
 fn the_preset_that_auto_has_found_is_in_the_status_of_the_policy() {

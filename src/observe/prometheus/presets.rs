@@ -134,6 +134,17 @@ impl SpecId {
         labels.namespace.is_none() || first
     }
 
+    /// Says whether this shape tells how long requests take, for `latency`, or what became of them.
+    #[must_use]
+    pub fn tells(self, latency: bool) -> bool {
+        let spec = self.spec();
+        if latency {
+            spec.latency.is_some()
+        } else {
+            !spec.counters.is_empty()
+        }
+    }
+
     /// Returns the shape.
     #[must_use]
     pub fn spec(self) -> &'static Spec {

@@ -209,9 +209,9 @@ mod tests {
     fn a_target_that_is_new_counts_from_zero_and_one_that_was_not_looked_at_does_not() {
         let late = &samples(&TRAFFIC[3..]);
         let new = after(late, at(5), at(-100)).expect("new");
-        assert_eq!(new.samples[0].total, 1300.0);
+        assert_eq!(new.samples[0], samples(&[(10, 1300.0, 40.0)])[0]);
         let new = after(late, at(5), at(5)).expect("new");
-        assert_eq!(new.samples[0].total, 0.0);
+        assert_eq!(new.samples[0], samples(&[(10, 0.0, 0.0)])[0]);
     }
 
     #[test]

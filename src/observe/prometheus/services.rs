@@ -118,9 +118,9 @@ impl Paths {
         let of_ports = services.iter().flat_map(move |service| {
             let ports = service.ports.iter();
             ports.flat_map(move |port| {
-                let parts = [namespace, &service.name, port];
+                let name = [namespace, &service.name, port];
                 // The second with `safeNaming`.
-                [normalized(&parts.join("-")), parts.join("_")]
+                [normalized(&name.join("-")), name.join("_")]
             })
         });
         let of_routes = self.own_services.iter().filter(move |own| {
@@ -221,9 +221,9 @@ fn own_services(object: &Value) -> Vec<OwnService> {
 
 /// The first ten bytes of its SHA-256, in hexadecimal digits.
 fn digest_of_rule(rule: &str) -> String {
-    let digest = Sha256::digest(rule);
-    let bytes = digest.iter().take(10);
-    bytes.map(|byte| format!("{byte:02x}")).collect()
+    let mut digest = format!("{:x}", Sha256::digest(rule));
+    digest.truncate(20);
+    digest
 }
 
 /// Traefik makes one dash of whatever is neither a letter nor a digit.

@@ -11,6 +11,7 @@ use std::{
 };
 
 use anyhow::Context as _;
+use astern_testbed::clock;
 use axum::{
     Router,
     extract::{Path, State},
@@ -198,7 +199,7 @@ async fn metrics(State(shared): State<Arc<Shared>>, Path(path): Path<String>) ->
         let mut progress = shared.progress();
         *progress.asked.entry(path.clone()).or_default() += 1;
         if progress.phase + 1 < PHASES {
-            progress.before.insert(path, now());
+            progress.before.insert(path, clock::now());
         }
         progress.phase
     };
@@ -208,9 +209,4 @@ async fn metrics(State(shared): State<Arc<Shared>>, Path(path): Path<String>) ->
         return ([(header::CONTENT_TYPE, kind)], native::encoded(&page)).into_response();
     }
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], page).into_response()
-}
-
-fn now() -> Timestamp {
-    let since = std::time::SystemTime::now();
-    Timestamp::try_from(since).expect("the clock is within ten thousand years")
 }

@@ -200,6 +200,18 @@ fn what_a_series_is_about_is_in_its_labels() {
         ],
         Some(("shop", Subject::Workload("checkout".to_owned()))),
     );
+    check_owner(
+        shapes(Preset::OpenTelemetry)[1],
+        &[
+            ("k8s_namespace_name", "shop"),
+            ("k8s_pod_name", "checkout-1"),
+        ],
+        Some(("shop", Subject::Pod("checkout-1".to_owned()))),
+    );
+}
+
+#[test]
+fn what_is_counted_in_front_of_pods_is_about_services_or_routes() {
     let service = || Subject::Service("checkout".to_owned());
     check_owner(
         shapes(Preset::IngressNginx)[0],
@@ -249,14 +261,6 @@ fn what_a_series_is_about_is_in_its_labels() {
         shapes(Preset::EnvoyGateway)[0],
         &[("envoy_cluster_name", "grpcroute/shop/checkout/rule/0")],
         None,
-    );
-    check_owner(
-        shapes(Preset::OpenTelemetry)[1],
-        &[
-            ("k8s_namespace_name", "shop"),
-            ("k8s_pod_name", "checkout-1"),
-        ],
-        Some(("shop", Subject::Pod("checkout-1".to_owned()))),
     );
 }
 
