@@ -42,7 +42,7 @@ tools: requirements ## Finds or builds what the test bed runs: about 18 minutes 
 	cargo build --package astern-testbed --bin testbed
 	$(TESTBED) tools
 
-generate: tools ## Rewrites crds/, the chart's copies of them and deploy/.
+generate: tools ## Rewrites crds/, the chart's copies of them, deploy/ and tables in docs/.
 	UPDATE=1 cargo test --test it -- generated
 	UPDATE=1 cargo test --test cluster -- generated
 

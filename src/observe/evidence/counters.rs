@@ -18,7 +18,7 @@ impl Asking<'_> {
     ) -> Result<SpecId, Unknown> {
         let latency = matches!(metric(first(shape)), Metric::Latency(_));
         let candidates: Vec<SpecId> = SpecId::of(shape.preset)
-            .filter(|id| !latency || id.spec().latency.is_some())
+            .filter(|id| id.tells(latency))
             .filter(|id| id.fits(&shape.labels))
             .collect();
         let first = *candidates.first().ok_or(Unknown::NoData)?;
