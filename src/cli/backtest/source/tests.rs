@@ -1,0 +1,89 @@
+//! Pieces, halves, and what happens when one fails.
+
+use std::sync::Mutex;
+
+use async_trait::async_trait;
+
+use super::*;
+
+/// Answers with the length of the range, unless that is more than it can do.
+struct Limited {
+    longest: SignedDuration,
+    error: QueryError,
+    asked: Mutex<Vec<String>>,
+}
+
+#[async_trait]
+impl Outside for Limited {
+    async fn query(&self, query: &Query) -> Result<Vec<u8>, QueryError> {
+        let text = query.form[0].1.clone();
+        self.asked.lock().expect("whole").push(text.clone());
+        let seconds: i64 = text.parse().expect("seconds");
+        if SignedDuration::from_secs(seconds) > self.longest {
+            return Err(self.error.clone());
+        }
+        Ok(text.into_bytes())
+    }
+}
+
+/// Returns how long all answers were together and how many, or the error.
+async fn check(longest_minutes: i64, error: QueryError) -> Result<(i64, usize), String> {
+    let outside = Arc::new(Limited {
+        longest: SignedDuration::from_mins(longest_minutes),
+        error,
+        asked: Mutex::new(Vec::new()),
+    });
+    let source = Source::new(outside, "http://prometheus.example/", TIMEOUT);
+    let span = Span {
+        from: Timestamp::UNIX_EPOCH,
+        until: Timestamp::UNIX_EPOCH + SignedDuration::from_hours(36),
+    };
+    let mut sum = 0;
+    let mut steps = Vec::new();
+    source
+        .over(
+            (span, SignedDuration::from_hours(24)),
+            &|length| length.as_secs().to_string(),
+            &mut |body| {
+                sum += String::from_utf8_lossy(body).parse::<i64>().expect("seconds");
+                Ok(())
+            },
+            &mut |done, all| steps.push((done, all)),
+        )
+        .await
+        .map_err(|error| format!("{error:#}"))?;
+    let (done, all) = *steps.last().expect("a step");
+    assert_eq!(done, all, "the last step is the whole");
+    Ok((sum, all))
+}
+
+#[tokio::test]
+async fn a_long_range_is_asked_for_in_pieces() {
+    let all = check(24 * 60, QueryError::TooLarge(1)).await;
+    assert_eq!(all, Ok((36 * 3600, 2)));
+}
+
+#[tokio::test]
+async fn a_piece_that_is_too_much_is_halved_until_it_is_not() {
+    let errors = [
+        QueryError::TooLarge(1),
+        QueryError::Status(422),
+        QueryError::Timeout(TIMEOUT),
+    ];
+    for error in errors {
+        assert_eq!(check(6 * 60, error).await, Ok((36 * 3600, 6)));
+    }
+}
+
+#[tokio::test]
+async fn what_is_too_much_at_its_smallest_ends_it() {
+    let problem = check(1, QueryError::TooLarge(7)).await.expect_err("too much");
+    assert!(problem.contains("http://prometheus.example"), "{problem}");
+    assert!(problem.contains("more than 7 bytes"), "{problem}");
+}
+
+#[tokio::test]
+async fn a_hole_in_the_past_is_an_error() {
+    let problem = check(1, QueryError::Unreachable).await.expect_err("a hole");
+    assert!(problem.contains("cannot be reached"), "{problem}");
+}
