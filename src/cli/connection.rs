@@ -73,7 +73,9 @@ impl Connection {
     /// Returns the namespace that was asked for, or `otherwise`.
     #[must_use]
     pub fn namespace_or(&self, otherwise: &str) -> String {
-        self.namespace.clone().unwrap_or_else(|| otherwise.to_owned())
+        self.namespace
+            .clone()
+            .unwrap_or_else(|| otherwise.to_owned())
     }
 
     async fn config(&self) -> anyhow::Result<Config> {

@@ -165,9 +165,15 @@ mod tests {
             ],
         ];
         let text = table(&["RELEASE", "IMAGE"], &rows, Colours::none());
-        assert_eq!(text, "RELEASE   IMAGE\n7         checkout:v1\n12        v2\n");
+        assert_eq!(
+            text,
+            "RELEASE   IMAGE\n7         checkout:v1\n12        v2\n"
+        );
         let text = table(&["RELEASE", "IMAGE"], &rows, Colours(true));
-        assert!(text.contains("\u{1b}[31m12\u{1b}[0m        v2\n"), "{text:?}");
+        assert!(
+            text.contains("\u{1b}[31m12\u{1b}[0m        v2\n"),
+            "{text:?}"
+        );
     }
 
     #[test]

@@ -20,7 +20,9 @@ pub fn deployment(words: &[String]) -> anyhow::Result<String> {
         [both] => both.split_once('/').ok_or_else(|| {
             anyhow::anyhow!("{both:?} has no kind; name the Deployment as deployment/{both}")
         })?,
-        [kind, name] if !kind.contains('/') && !name.contains('/') => (kind.as_str(), name.as_str()),
+        [kind, name] if !kind.contains('/') && !name.contains('/') => {
+            (kind.as_str(), name.as_str())
+        }
         [] | [_, ..] => anyhow::bail!(
             "name one Deployment, as deployment/NAME; {} words were given",
             words.len()
@@ -29,7 +31,8 @@ pub fn deployment(words: &[String]) -> anyhow::Result<String> {
     if !DEPLOYMENT.contains(&kind.to_lowercase().as_str()) {
         anyhow::bail!("Astern looks after Deployments, and {kind:?} is none; use deployment/NAME");
     }
-    let good = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"-.".contains(&byte);
+    let good =
+        |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"-.".contains(&byte);
     if name.is_empty() || !name.bytes().all(good) {
         anyhow::bail!("{name:?} is no name of a Deployment; use deployment/NAME");
     }

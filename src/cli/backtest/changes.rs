@@ -60,7 +60,13 @@ mod tests {
 
     #[test]
     fn only_changes_are_kept_and_each_holds_until_the_next() {
-        let changes = Changes::of([(at(30), 5), (at(10), 4), (at(20), 4), (at(40), 5), (at(40), 5)]);
+        let changes = Changes::of([
+            (at(30), 5),
+            (at(10), 4),
+            (at(20), 4),
+            (at(40), 5),
+            (at(40), 5),
+        ]);
         assert_eq!(changes.until(at(99)), [(at(10), 4), (at(30), 5)]);
         assert_eq!(changes.at(at(9)), None);
         assert_eq!(changes.at(at(10)), Some(&4));

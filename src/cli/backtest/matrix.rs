@@ -148,7 +148,8 @@ mod tests {
 
     #[test]
     fn a_warning_means_incomplete() {
-        let body = r#"{"status":"success","warnings":["w"],"data":{"resultType":"matrix","result":[]}}"#;
+        let body =
+            r#"{"status":"success","warnings":["w"],"data":{"resultType":"matrix","result":[]}}"#;
         assert_eq!(read(body.as_bytes()), Err(Unknown::Incomplete));
     }
 }

@@ -98,10 +98,14 @@ pub fn length(text: &str) -> Result<Length, String> {
     };
     let length = SignedDuration::from_hours(24 * i64::from(days)) + rest;
     if length < SignedDuration::from_mins(1) {
-        return Err(format!("{text:?} is shorter than a minute; write 30d or 12h"));
+        return Err(format!(
+            "{text:?} is shorter than a minute; write 30d or 12h"
+        ));
     }
     if length > SignedDuration::from_hours(24 * DAYS_MAX) {
-        return Err(format!("{text:?} is longer than {DAYS_MAX}d; write 30d or 12h"));
+        return Err(format!(
+            "{text:?} is longer than {DAYS_MAX}d; write 30d or 12h"
+        ));
     }
     Ok(Length(length))
 }
@@ -122,7 +126,12 @@ impl fmt::Display for Spelled {
         let Some(first) = units.iter().position(|(count, _)| *count > 0) else {
             return write!(formatter, "0s");
         };
-        for (count, unit) in units.iter().skip(first).take(2).filter(|(count, _)| *count > 0) {
+        for (count, unit) in units
+            .iter()
+            .skip(first)
+            .take(2)
+            .filter(|(count, _)| *count > 0)
+        {
             write!(formatter, "{count}{unit}")?;
         }
         Ok(())
@@ -148,7 +157,9 @@ mod tests {
             let expected = Length(SignedDuration::from_mins(minutes));
             assert_eq!(length(text), Ok(expected), "{text}");
         }
-        for text in ["", "d", "30", "30 d", "-1d", "1d1d", "367d", "99999d", "0d", "59s", "1w"] {
+        for text in [
+            "", "d", "30", "30 d", "-1d", "1d1d", "367d", "99999d", "0d", "59s", "1w",
+        ] {
             let problem = length(text).expect_err(text);
             assert!(problem.contains("12h"), "{text}: {problem}");
         }
@@ -183,7 +194,10 @@ mod tests {
             (86_400 * 3 + 7_200 + 59, "3d2h"),
             (86_400 + 59, "1d"),
         ] {
-            assert_eq!(Spelled(SignedDuration::from_secs(seconds)).to_string(), text);
+            assert_eq!(
+                Spelled(SignedDuration::from_secs(seconds)).to_string(),
+                text
+            );
         }
     }
 }

@@ -71,7 +71,8 @@ impl ServiceAddress {
 
     fn checked(namespace: &str, name: &str, port: &str, path: &str) -> Option<Self> {
         let word = |text: &str| {
-            let good = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+            let good =
+                |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
             !text.is_empty() && text.len() <= 63 && text.bytes().all(good)
         };
         let good_path = |byte: u8| byte.is_ascii_alphanumeric() || b"._~/-".contains(&byte);
@@ -175,13 +176,21 @@ mod tests {
 
     #[test]
     fn a_service_is_named_by_namespace_name_and_port() {
-        let address = ServiceAddress::read("monitoring/prometheus:9090/prefix/").expect("a Service");
+        let address =
+            ServiceAddress::read("monitoring/prometheus:9090/prefix/").expect("a Service");
         assert_eq!(
             address.proxy_path(),
             "/api/v1/namespaces/monitoring/services/prometheus:9090/proxy/prefix"
         );
         assert!(ServiceAddress::read("monitoring/prometheus:http").is_ok());
-        for text in ["prometheus:9090", "a/b", "a/b:", "/b:1", "a/b:1?x=1", "a/b:1/../x%2f"] {
+        for text in [
+            "prometheus:9090",
+            "a/b",
+            "a/b:",
+            "/b:1",
+            "a/b:1?x=1",
+            "a/b:1/../x%2f",
+        ] {
             let problem = ServiceAddress::read(text).expect_err(text);
             assert!(problem.contains("monitoring/prometheus:9090"), "{problem}");
         }
@@ -191,7 +200,10 @@ mod tests {
     fn addresses_of_the_clusters_own_dns_name_a_service() {
         for (url, path) in [
             ("http://prometheus.monitoring:9090", "prometheus:9090/proxy"),
-            ("http://prometheus.monitoring.svc:9090", "prometheus:9090/proxy"),
+            (
+                "http://prometheus.monitoring.svc:9090",
+                "prometheus:9090/proxy",
+            ),
             (
                 "https://prometheus.monitoring.svc.cluster.local/api",
                 "https:prometheus:443/proxy/api",
@@ -215,7 +227,10 @@ mod tests {
 
     #[test]
     fn what_a_query_holds_cannot_become_another_parameter() {
-        let form = vec![("query", "a{b=\"c\"}&x=1 +".to_owned()), ("time", "1".to_owned())];
+        let form = vec![
+            ("query", "a{b=\"c\"}&x=1 +".to_owned()),
+            ("time", "1".to_owned()),
+        ];
         assert_eq!(
             encoded(&form),
             "query=a%7Bb%3D%22c%22%7D%26x%3D1%20%2B&time=1"

@@ -45,7 +45,9 @@ async fn check(longest_minutes: i64, error: QueryError) -> Result<(i64, usize), 
             (span, SignedDuration::from_hours(24)),
             &|length| length.as_secs().to_string(),
             &mut |body| {
-                sum += String::from_utf8_lossy(body).parse::<i64>().expect("seconds");
+                sum += String::from_utf8_lossy(body)
+                    .parse::<i64>()
+                    .expect("seconds");
                 Ok(())
             },
             &mut |done, all| steps.push((done, all)),
@@ -77,7 +79,9 @@ async fn a_piece_that_is_too_much_is_halved_until_it_is_not() {
 
 #[tokio::test]
 async fn what_is_too_much_at_its_smallest_ends_it() {
-    let problem = check(1, QueryError::TooLarge(7)).await.expect_err("too much");
+    let problem = check(1, QueryError::TooLarge(7))
+        .await
+        .expect_err("too much");
     assert!(problem.contains("http://prometheus.example"), "{problem}");
     assert!(problem.contains("more than 7 bytes"), "{problem}");
 }
