@@ -9,6 +9,7 @@ pub mod changes;
 mod command;
 pub mod find;
 pub mod history;
+pub mod judged;
 pub mod kube_state;
 pub mod matrix;
 mod print;
@@ -26,8 +27,9 @@ use jiff::{SignedDuration, Timestamp};
 
 use self::find::Found;
 use self::history::Release;
+use self::judged::Judged;
 use self::recording::{Desk, Recording};
-use self::replay::{Judged, Replay};
+use self::replay::Replay;
 use self::report::{Finding, Report, TriggerNote};
 use self::source::Source;
 use self::span::{Span, earlier, later};

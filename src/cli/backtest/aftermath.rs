@@ -5,8 +5,9 @@ use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 
 use super::history::Release;
+use super::judged::Step;
 use super::recording::{Desk, Recording};
-use super::replay::{Replay, Step};
+use super::replay::Replay;
 use super::span::{Span, Spelled, earlier, later};
 use crate::decide::detectors::counted;
 use crate::decide::{Counted, Ratio, Reading, TriggerKind, Unknown};

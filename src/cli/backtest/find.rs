@@ -114,6 +114,8 @@ fn unknown(question: &Question) -> Subject {
         name: question.deployment.clone(),
         uid: "backtest".to_owned(),
         progress_deadline: PROGRESS_DEADLINE,
+        rolling_update: true,
+        kept_available: None,
     }
 }
 
@@ -158,13 +160,13 @@ async fn of_cluster(
         recorded: of_operator(cluster, namespace, &deployment.uid, notes).await?,
         progressed: progressed(&live),
     };
-    let deadline = live
-        .pointer("/spec/progressDeadlineSeconds")
-        .and_then(Value::as_i64);
+    let workload = deployment.workload(None);
     let subject = Subject {
         name: name.clone(),
         uid: deployment.uid.clone(),
-        progress_deadline: deadline.map_or(PROGRESS_DEADLINE, SignedDuration::from_secs),
+        progress_deadline: workload.progress_deadline,
+        rolling_update: workload.rolling_update,
+        kept_available: Some((workload.kept_available, workload.replicas)),
     };
     Ok((subject, known))
 }

@@ -90,6 +90,7 @@ impl KubeState {
         seen.map(|(at, available)| Availability {
             at: *at,
             available: *available,
+            replicas: self.replicas(*at).unwrap_or(*available),
         })
         .collect()
     }
@@ -149,10 +150,19 @@ impl PodState {
                 .collect(),
             last_termination: self.last_termination.at(now).cloned(),
             waiting: self.waiting_at(now),
+            started: is_ready || self.has_started(now),
+            // The scheduler's words are in no series.
+            unschedulable: None,
             ready: is_ready.then(|| self.ready.since(now)).flatten(),
             // What happened to the nodes then is not in these series.
             excused: false,
         })
+    }
+
+    /// One that was ready or restarted has run.
+    fn has_started(&self, now: Timestamp) -> bool {
+        let was_ready = self.ready.until(now).iter().any(|(_, ready)| *ready);
+        was_ready || self.restarts.at(now).is_some_and(|count| *count > 0)
     }
 
     fn waiting_at(&self, now: Timestamp) -> Option<Waiting> {

@@ -4,18 +4,15 @@
 //! carry it. What would have followed a rollback cannot be known, so a release is not looked at any
 //! further once it would have been rolled back; the next one finds the world as it really was.
 
-use std::collections::BTreeMap;
-
 use jiff::{SignedDuration, Timestamp};
 
 use super::history::{Dated, Release};
+use super::judged::Judged;
 use super::recording::Recording;
 use super::span::{Span, later};
-use crate::decide::model::Announcement;
 use crate::decide::{
-    Attempt, Attention, Availability, Current, Decision, Effect, Hold, Incident, Memory, Observed,
-    Pod, Policy, Proof, Reading, Revision, State, TriggerReading, Verdict, Workload, decide,
-    health,
+    Attempt, Attention, Availability, Current, Decision, Incident, Memory, Observed, Pod, Policy,
+    Reading, State, Workload, decide, health,
 };
 
 /// Decisions at one moment until nothing changes any more. The operator's own come to rest after three.
@@ -28,56 +25,27 @@ const LOOK_MAX: SignedDuration = SignedDuration::from_secs(15);
 /// A rollout whose pods nobody counted is taken for complete after this long.
 const ROLLOUT_UNSEEN: SignedDuration = SignedDuration::from_mins(10);
 
-/// The Deployment, as far as it does not change.
+/// The Deployment, as far as it is taken not to have changed.
 #[derive(Clone, Debug)]
 pub struct Subject {
     pub name: String,
     pub uid: String,
     pub progress_deadline: SignedDuration,
+    pub rolling_update: bool,
+    /// How many pods may be missing during a rollout, of how many; Kubernetes' own quarter if unknown.
+    pub kept_available: Option<(u32, u32)>,
 }
 
-/// Something that people would have been told, or that would have been done.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Step {
-    pub at: Timestamp,
-    pub what: What,
-    pub trigger: String,
-    /// The decision's own words.
-    pub evidence: String,
-    pub to: Option<Revision>,
-    /// Why the mode was lower than the policy's.
-    pub caps: Vec<String>,
-}
-
-/// What that is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum What {
-    RolledBack,
-    Asked,
-    /// Recorded what it would have done.
-    Observed,
-    /// Nobody answered, and the policy lets the revision go on.
-    LetGo,
-    /// Something was wrong, and this kept it from acting.
-    Held(Hold),
-}
-
-/// What a trigger said, over all looks.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Said {
-    pub passing: usize,
-    pub breached: usize,
-    /// By the name of the cause: how often, and its last words.
-    pub unknown: BTreeMap<&'static str, (usize, String)>,
-}
-
-/// What came out for one release.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Judged {
-    pub looks: usize,
-    pub steps: Vec<Step>,
-    pub good: Option<(Timestamp, Option<Proof>)>,
-    pub said: BTreeMap<String, Said>,
+impl Subject {
+    fn kept_available(&self, replicas: u32) -> u32 {
+        if !self.rolling_update {
+            return 0;
+        }
+        match self.kept_available {
+            Some((kept, of)) => replicas.saturating_sub(of.saturating_sub(kept)),
+            None => replicas - replicas / 4,
+        }
+    }
 }
 
 /// An operator in the past.
@@ -271,6 +239,7 @@ impl<'a> Replay<'a> {
             vec![Availability {
                 at: now,
                 available: scraped,
+                replicas,
             }]
         } else {
             kube.availability(now)
@@ -288,7 +257,8 @@ impl<'a> Replay<'a> {
             replicas,
             availability,
             rolled_out: all_there && rolled_out(release, recording, now),
-            rolling_update: true,
+            rolling_update: self.subject.rolling_update,
+            kept_available: self.subject.kept_available(replicas),
             paused: kube.paused(now),
             progress_deadline_exceeded: kube.deadline_exceeded(now),
             progress_deadline: self.subject.progress_deadline,
@@ -330,90 +300,10 @@ fn pods(release: &Release, recording: &Recording, now: Timestamp) -> Vec<Pod> {
         .map(|(pod, born)| Pod {
             name: pod.to_owned(),
             born,
+            started: true,
             ..Pod::default()
         })
         .collect()
-}
-
-impl Judged {
-    fn listen(&mut self, readings: &[TriggerReading]) {
-        for one in readings {
-            let said = self.said.entry(one.trigger.clone()).or_default();
-            match &one.reading {
-                Reading::Passing(_) => said.passing += 1,
-                Reading::Breached(_) => said.breached += 1,
-                Reading::Unknown(unknown) => {
-                    let count = said.unknown.entry(unknown.name()).or_default();
-                    *count = (count.0 + 1, unknown.to_string());
-                }
-            }
-        }
-    }
-
-    fn hear(&mut self, effect: &Effect, now: Timestamp, decision: &Decision) {
-        match effect {
-            Effect::Announce(Announcement::Good(revision)) => {
-                let known = decision.memory.revisions.get(revision);
-                let good = known.filter(|known| known.verdict == Verdict::Good);
-                self.good = good.map(|known| (now, known.proof));
-            }
-            Effect::Announce(Announcement::Held(hold)) => self.held(*hold, now, decision),
-            Effect::Announce(
-                Announcement::Incident(_)
-                | Announcement::AskForApproval
-                | Announcement::Escalate
-                | Announcement::Fighting,
-            )
-            | Effect::RollBack { .. }
-            | Effect::RestoreOwnership { .. }
-            | Effect::PauseRollout { .. }
-            | Effect::ResumeRollout
-            | Effect::Forget { .. } => {}
-        }
-    }
-
-    /// Said again and again while it lasts, and told once.
-    fn held(&mut self, hold: Hold, now: Timestamp, decision: &Decision) {
-        if self.steps.iter().any(|step| step.what == What::Held(hold)) {
-            return;
-        }
-        let breach = decision.readings.iter().find_map(|one| match &one.reading {
-            Reading::Breached(measurement) => Some((one.trigger.clone(), measurement.to_string())),
-            Reading::Passing(_) | Reading::Unknown(_) => None,
-        });
-        let (trigger, evidence) = breach.unwrap_or_default();
-        self.steps.push(Step {
-            at: now,
-            what: What::Held(hold),
-            trigger,
-            evidence,
-            to: None,
-            caps: Vec::new(),
-        });
-    }
-
-    fn follow(&mut self, incident: &Incident, now: Timestamp) {
-        let what = match incident.state {
-            State::RollingBack => What::RolledBack,
-            State::AwaitingApproval => What::Asked,
-            State::Observed => What::Observed,
-            State::Released => What::LetGo,
-            State::Verifying
-            | State::Recovered
-            | State::NotRecovered
-            | State::Rejected
-            | State::Superseded
-            | State::Failed => return,
-        };
-        self.steps.push(Step {
-            at: now,
-            what,
-            trigger: incident.trigger.clone(),
-            evidence: incident.evidence.clone(),
-            to: Some(incident.to.clone()),
-            caps: incident.caps.clone(),
-        });
-    }
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::aftermath::{Aftermath, Judgement};
 use super::history::Release;
-use super::replay::{Judged, Said, Step, What};
+use super::judged::{Judged, Said, Step, What};
 use super::span::Span;
 use crate::decide::{Proof, Revision};
 

@@ -5,7 +5,9 @@ use serde_json::json;
 
 use super::*;
 use crate::api::parse;
+use crate::cli::backtest::judged::What;
 use crate::cli::backtest::span::earlier;
+use crate::decide::{Hold, Revision};
 
 fn at(second: i64) -> Timestamp {
     Timestamp::UNIX_EPOCH + SignedDuration::from_secs(1_000_000 + second)
@@ -16,6 +18,8 @@ fn subject() -> Subject {
         name: "checkout".to_owned(),
         uid: "5eed0006".to_owned(),
         progress_deadline: SignedDuration::from_secs(600),
+        rolling_update: true,
+        kept_available: None,
     }
 }
 
