@@ -6,12 +6,12 @@ use std::sync::Arc;
 use astern::api::parse::{self, ParsedPolicy};
 use astern::cli::backtest::aftermath::Judgement;
 use astern::cli::backtest::report::{ReleaseReport, Report, Verdict};
-use astern::cli::backtest::source::{Source, TIMEOUT};
+use astern::cli::backtest::source::Source;
 use astern::cli::backtest::span::Span;
 use astern::cli::backtest::{Question, World, replayed};
 use astern::cli::progress::Silent;
 use astern::port::simulated::{Behaviour, Settings, SimulatedCluster};
-use astern::port::{Cluster, Outside, Query, QueryError};
+use astern::port::{Access, Cluster, Outside, Query, QueryError};
 use async_trait::async_trait;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
@@ -136,7 +136,11 @@ async fn backtest(cluster: &SimulatedCluster, mode: &str, with_cluster: bool) ->
     let archive = Archive(cluster.clone());
     let world = World {
         cluster: with_cluster.then(|| Arc::new(cluster.clone()) as Arc<dyn Cluster>),
-        source: Source::new(Arc::new(archive), "http://prometheus.example", TIMEOUT),
+        source: Source::plain(
+            Arc::new(archive),
+            "http://prometheus.example",
+            Access::default(),
+        ),
     };
     let question = Question {
         namespace: NAMESPACE.to_owned(),
@@ -258,10 +262,10 @@ async fn nothing_to_replay_is_an_error_that_says_what_is_missing() {
     let cluster = SimulatedCluster::new(settings());
     let world = World {
         cluster: Some(Arc::new(cluster.clone())),
-        source: Source::new(
+        source: Source::plain(
             Arc::new(Archive(cluster.clone())),
             "http://prometheus.example",
-            TIMEOUT,
+            Access::default(),
         ),
     };
     let question = Question {

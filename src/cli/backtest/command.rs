@@ -9,7 +9,7 @@ use clap::ValueEnum;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 
-use super::source::{ServiceAddress, ServiceProxy, Source, TIMEOUT};
+use super::source::flags::SourceFlags;
 use super::span::{self, Length, Span, earlier};
 use super::{Question, World, print, replayed};
 use crate::api::parse::{self, ParsedPolicy, Targets, duration};
@@ -17,7 +17,6 @@ use crate::cli::connection::{Connected, Connection};
 use crate::cli::output::{self, Colours, Format};
 use crate::cli::{progress, target};
 use crate::decide;
-use crate::port::kube::MetricsPort;
 use crate::port::{Cluster, ObjectRef, kinds};
 
 const EXAMPLES: &str = "\
@@ -82,20 +81,6 @@ pub struct Arguments {
     #[arg(long, value_name = "TIME", value_parser = step)]
     step: Option<SignedDuration>,
 
-    /// Address of the Prometheus to ask; the policy's metric source if not given.
-    #[arg(long, value_name = "URL", help_heading = "Metric source")]
-    prometheus: Option<String>,
-
-    /// Service of the cluster to ask, through the API server.
-    #[arg(
-        long,
-        value_name = "NAMESPACE/NAME:PORT",
-        conflicts_with = "prometheus",
-        value_parser = ServiceAddress::read,
-        help_heading = "Metric source"
-    )]
-    service: Option<ServiceAddress>,
-
     /// Do not ask the cluster; needs --prometheus, and finds releases in kube-state-metrics or in the
     /// names of pods.
     #[arg(long, requires = "prometheus", requires = "filename")]
@@ -108,6 +93,9 @@ pub struct Arguments {
     /// Write no colours.
     #[arg(long)]
     no_color: bool,
+
+    #[command(flatten)]
+    source: SourceFlags,
 
     #[command(flatten)]
     connection: Connection,
@@ -176,7 +164,16 @@ pub async fn run(arguments: &Arguments) -> anyhow::Result<()> {
         full: arguments.full,
         policy,
     };
-    let source = arguments.source(connected.as_ref(), &question).await?;
+    let timeout = arguments.connection.request_timeout.0;
+    let timeout = timeout.and_then(|limit| SignedDuration::try_from(limit).ok());
+    let whose = (
+        question.policy.metric_source.as_str(),
+        question.namespace.as_str(),
+    );
+    let source = arguments
+        .source
+        .source(connected.as_ref(), whose, timeout)
+        .await?;
     let cluster = connected.map(|connected| Arc::new(connected.port) as Arc<dyn Cluster>);
     let world = World { cluster, source };
     let mut progress = progress::on_stderr();
@@ -239,54 +236,6 @@ impl Arguments {
         };
         parsed(&object, &origin)
     }
-
-    async fn source(
-        &self,
-        connected: Option<&Connected>,
-        question: &Question,
-    ) -> anyhow::Result<Source> {
-        let timeout = self.connection.request_timeout.0;
-        let timeout = timeout.and_then(|limit| SignedDuration::try_from(limit).ok());
-        let timeout = timeout.unwrap_or(TIMEOUT);
-        let direct =
-            |url: &str| anyhow::Ok(Source::new(Arc::new(MetricsPort::new()?), url, timeout));
-        if let Some(url) = &self.prometheus {
-            check_url(url)?;
-            return direct(url);
-        }
-        let connected = connected.context("without a cluster, --prometheus is needed")?;
-        let through = |address: &ServiceAddress| {
-            let proxy = ServiceProxy::new(connected.port.client().clone());
-            Source::new(Arc::new(proxy), &address.proxy_path(), timeout)
-        };
-        if let Some(address) = &self.service {
-            return Ok(through(address));
-        }
-        let name = &question.policy.metric_source;
-        let object = ObjectRef::new(kinds::METRIC_SOURCES, "", name);
-        let found = connected.port.get(&object).await;
-        let found = found.with_context(|| format!("cannot read metricsource {name:?}; {HELP}"))?;
-        let found = found.with_context(|| format!("metricsource {name:?} not found; {HELP}"))?;
-        let source = parse::metric_source(&found)
-            .map_err(|problems| anyhow::anyhow!("metricsource {name:?}: {}", lines(&problems)))?;
-        match ServiceAddress::of_url(&source.url) {
-            Some(address) => Ok(through(&address)),
-            None => direct(&source.url),
-        }
-    }
-}
-
-const HELP: &str = "name a Prometheus with --prometheus URL, or one in the cluster with --service NAMESPACE/NAME:PORT";
-
-fn check_url(url: &str) -> anyhow::Result<()> {
-    let source = serde_json::json!({"metadata": {"name": "x"}, "spec": {"url": url}});
-    let problems = parse::metric_source(&source).err().unwrap_or_default();
-    anyhow::ensure!(
-        problems.is_empty(),
-        "--prometheus {url:?}: {}",
-        lines(&problems)
-    );
-    Ok(())
 }
 
 fn lines<T: ToString>(problems: &[T]) -> String {
@@ -382,15 +331,6 @@ mod tests {
         check(&same, Err("2 RollbackPolicies"));
         check(service, Err("no RollbackPolicy"));
         check("{", Err("no YAML"));
-    }
-
-    #[test]
-    fn an_address_is_checked_before_anything_is_asked() {
-        assert!(check_url("http://localhost:9090").is_ok());
-        let problem = check_url("localhost:9090")
-            .expect_err("no address")
-            .to_string();
-        assert!(problem.contains("--prometheus"), "{problem}");
     }
 
     #[test]

@@ -254,13 +254,14 @@ async fn counted(
 ) -> anyhow::Result<Activity> {
     let step = (question.range.length() / STEPS).clamp(STEP_MIN, STEP_MAX);
     let mut pods: BTreeMap<jiff::Timestamp, BTreeMap<String, u32>> = BTreeMap::new();
-    world
-        .source
+    let source = &world.source;
+    let expression = source.forced(expression)?;
+    source
         .over(
             (question.range, PIECE),
             &|length| format!("({expression})[{}s:{}s]", length.as_secs(), step.as_secs()),
             &mut |body| {
-                for row in matrix::read(body)? {
+                for row in matrix::read(body, source.accepts_partial())? {
                     let set = row.label("replicaset");
                     for (at, count) in &row.values {
                         let known = pods.entry(*at).or_default();

@@ -52,18 +52,19 @@ struct Series {
     values: Vec<(f64, String)>,
 }
 
-/// Reads the answer to a query for a range.
+/// Reads the answer to a query for a range. `accept_partial` takes one that says itself that it is
+/// incomplete.
 ///
 /// # Errors
 ///
 /// Why it says nothing. The caller should tell the user.
-pub fn read(body: &[u8]) -> Result<Vec<Row>, Unknown> {
+pub fn read(body: &[u8], accept_partial: bool) -> Result<Vec<Row>, Unknown> {
     let body: Body =
         serde_json::from_slice(body).map_err(|_| not_understood("not the JSON of a query"))?;
     if body.status != "success" {
         return Err(not_understood("it reports an error"));
     }
-    if !body.warnings.is_empty() {
+    if !body.warnings.is_empty() && !accept_partial {
         return Err(Unknown::Incomplete);
     }
     let data = body.data.ok_or_else(|| not_understood("it has no data"))?;
@@ -122,7 +123,7 @@ mod tests {
     #[test]
     fn series_keep_their_labels_and_milliseconds() {
         let body = answer(r#"{"metric":{"pod":"a"},"values":[[1700000000.25,"3"]]}"#);
-        let rows = read(body.as_bytes()).expect("rows");
+        let rows = read(body.as_bytes(), false).expect("rows");
         assert_eq!(rows[0].label("pod"), "a");
         assert_eq!(rows[0].label("container"), "");
         let at: Timestamp = "2023-11-14T22:13:20.25Z".parse().expect("a time");
@@ -140,7 +141,7 @@ mod tests {
             &answer(r#"{"metric":{},"values":[[1,"secret"]]}"#),
             &"[".repeat(100_000),
         ] {
-            let unknown = read(body.as_bytes()).expect_err("no sense");
+            let unknown = read(body.as_bytes(), false).expect_err("no sense");
             assert_eq!(unknown.name(), "AnswerNotUnderstood");
             assert!(!unknown.to_string().contains("secret"));
         }
@@ -150,6 +151,7 @@ mod tests {
     fn a_warning_means_incomplete() {
         let body =
             r#"{"status":"success","warnings":["w"],"data":{"resultType":"matrix","result":[]}}"#;
-        assert_eq!(read(body.as_bytes()), Err(Unknown::Incomplete));
+        assert_eq!(read(body.as_bytes(), false), Err(Unknown::Incomplete));
+        assert_eq!(read(body.as_bytes(), true), Ok(Vec::new()));
     }
 }

@@ -13,8 +13,8 @@ use super::source::Source;
 use super::span::{Span, earlier};
 use crate::decide::detectors::scrape_interval;
 use crate::decide::{
-    Alert, Bound, Counters, Evidence, Firing, PodCounters, Preset, PromQl, Sample, Trigger,
-    TriggerKind, ValueAt,
+    Alert, Bound, Counters, Evidence, Firing, PodCounters, Preset, Sample, Trigger, TriggerKind,
+    ValueAt,
 };
 
 /// How much of the past a decision rests on at least: what the operator keeps to compare a release with
@@ -146,9 +146,9 @@ impl Desk<'_> {
                 found.map(|(place, preset, pods)| (place, Recorded::Counters { preset, pods }))
             }
             TriggerKind::PromQl(rule) => {
-                let rows = self
-                    .rows(&with_pods(rule, release), span, Some(step))
-                    .await?;
+                let pods = pods_of(release);
+                let query = self.source.confined(&rule.query, self.namespace, &pods)?;
+                let rows = self.rows(&query, span, Some(step)).await?;
                 Some((0, Recorded::Values(worst(&rows, rule.bound))))
             }
             TriggerKind::Alert(rule) => {
@@ -185,6 +185,7 @@ impl Desk<'_> {
 
     async fn by_pod(&self, shape: &Shape, span: Span) -> anyhow::Result<ByPod> {
         let selector = shape.selector(self.namespace, &self.pods());
+        let selector = self.source.forced(&selector)?;
         let mut found: BTreeMap<String, BTreeMap<Timestamp, Sample>> = BTreeMap::new();
         self.source
             .over(
@@ -225,6 +226,11 @@ impl Desk<'_> {
         step: Option<SignedDuration>,
     ) -> anyhow::Result<Vec<Row>> {
         let mut rows = Vec::new();
+        // A query that is evaluated in steps is the user's, and confined already.
+        let expression = match step {
+            None => self.source.forced(expression)?,
+            Some(_) => expression.to_owned(),
+        };
         self.source
             .over(
                 (span, PIECE),
@@ -236,7 +242,7 @@ impl Desk<'_> {
                     }
                 },
                 &mut |body| {
-                    rows.extend(matrix::read(body)?);
+                    rows.extend(matrix::read(body, self.source.accepts_partial())?);
                     Ok(())
                 },
                 &mut |_, _| (),
@@ -246,11 +252,10 @@ impl Desk<'_> {
     }
 }
 
-/// `$pods` in a query stands for the revision's pods.
-fn with_pods(rule: &PromQl, release: &Release) -> String {
+/// Returns a pattern for the names of the revision's pods.
+fn pods_of(release: &Release) -> String {
     let set = release.set.replace('.', r"\\.");
-    let pods = format!("{set}-{LETTERS}{{5}}");
-    rule.query.replace("$pods", &pods)
+    format!("{set}-{LETTERS}{{5}}")
 }
 
 /// Returns the worst value of all series at each time.

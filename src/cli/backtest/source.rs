@@ -1,8 +1,10 @@
 //! Where the past is asked for: a metric source that this machine reaches, or a Service of the cluster
 //! through its API server.
 //!
-//! Long ranges are asked for in pieces, a few at a time, and a piece that is too much is halved.
+//! Long ranges are asked for in pieces, a few at a time, and a piece that is too much is halved. What an
+//! admin forces into every query of a source is forced into these as well.
 
+pub mod flags;
 mod service;
 
 use std::sync::Arc;
@@ -12,8 +14,11 @@ use futures::stream::{FuturesUnordered, StreamExt as _};
 use jiff::{SignedDuration, Timestamp};
 
 use super::span::Span;
+use crate::api::parse::{AnswerLimits, PartialAnswers};
+use crate::api::promql::{self, Confinement};
 use crate::decide::Unknown;
-use crate::port::{Outside, Query, QueryError};
+use crate::observe::sources::Endpoint;
+use crate::port::{Access, Outside, QueryError};
 
 pub use service::{ServiceAddress, ServiceProxy};
 
@@ -25,6 +30,10 @@ pub const TIMEOUT: SignedDuration = SignedDuration::from_secs(60);
 /// what is above is halved.
 const BYTES_MAX: usize = 32 * 1024 * 1024;
 
+/// Of one piece. More is a selector that went wrong: a Deployment of a thousand pods has a few thousand
+/// series of each kind.
+const SERIES_MAX: usize = 60_000;
+
 /// Prometheus computes twenty queries at a time by default, and others want theirs.
 const AT_ONCE: usize = 4;
 
@@ -35,10 +44,11 @@ const PIECE_MIN: SignedDuration = SignedDuration::from_mins(5);
 #[derive(Clone)]
 pub struct Source {
     outside: Arc<dyn Outside>,
-    /// Without `/api/v1/query`.
-    url: String,
-    timeout: SignedDuration,
+    endpoint: Endpoint,
 }
+
+/// A name that nothing escapes and no query holds.
+const STAND_IN: &str = "asternbacktestpods";
 
 /// Why a piece says nothing.
 enum Failure {
@@ -49,14 +59,76 @@ enum Failure {
 }
 
 impl Source {
-    /// Returns the source at `url`, which `outside` reaches.
+    /// Returns the source at `endpoint`, which `outside` reaches.
     #[must_use]
-    pub fn new(outside: Arc<dyn Outside>, url: &str, timeout: SignedDuration) -> Self {
-        Self {
-            outside,
+    pub fn new(outside: Arc<dyn Outside>, endpoint: Endpoint) -> Self {
+        Self { outside, endpoint }
+    }
+
+    /// Returns the source at `url`, about which no admin has said anything.
+    #[must_use]
+    pub fn plain(outside: Arc<dyn Outside>, url: &str, access: Access) -> Self {
+        let endpoint = Endpoint {
+            source: url.to_owned(),
             url: url.trim_end_matches('/').to_owned(),
-            timeout,
+            timeout: TIMEOUT,
+            match_labels: std::collections::BTreeMap::new(),
+            confine: None,
+            partial_answers: PartialAnswers::Unknown,
+            limits: AnswerLimits {
+                bytes: BYTES_MAX,
+                series: SERIES_MAX,
+            },
+            access: Arc::new(access),
+        };
+        Self::new(outside, endpoint)
+    }
+
+    /// Lets each request take `timeout`.
+    #[must_use]
+    pub fn within(mut self, timeout: SignedDuration) -> Self {
+        self.endpoint.timeout = timeout;
+        self
+    }
+
+    /// Whether an answer that says itself that it is incomplete is taken.
+    #[must_use]
+    pub fn accepts_partial(&self) -> bool {
+        self.endpoint.partial_answers == PartialAnswers::Accept
+    }
+
+    /// Returns `expression` with what the source forces into every query.
+    ///
+    /// # Errors
+    ///
+    /// When it is no PromQL.
+    pub fn forced(&self, expression: &str) -> anyhow::Result<String> {
+        if self.endpoint.match_labels.is_empty() {
+            return Ok(expression.to_owned());
         }
+        let labels = Confinement {
+            namespace: None,
+            labels: self.endpoint.match_labels.clone(),
+        };
+        promql::confined(expression, &labels)
+            .map_err(|problem| anyhow::anyhow!("the query {expression:?} {problem}"))
+    }
+
+    /// Returns a user's own query as the operator would send it for a policy of `namespace`, with
+    /// `$pods` as the regular expression `pods`, which is escaped for double quotes.
+    ///
+    /// # Errors
+    ///
+    /// When it is no PromQL that a policy may ask.
+    pub fn confined(&self, query: &str, namespace: &str, pods: &str) -> anyhow::Result<String> {
+        let own = self.endpoint.confine.clone();
+        let confinement = Confinement {
+            namespace: own.map(|label| (label, namespace.to_owned())),
+            labels: self.endpoint.match_labels.clone(),
+        };
+        let query = promql::confined(query, &confinement)
+            .map_err(|problem| anyhow::anyhow!("the query {query:?} {problem}"))?;
+        Ok(promql::with_pods(&query, &[STAND_IN.to_owned()]).replace(STAND_IN, pods))
     }
 
     /// Asks for all of `span` in pieces of at most `piece`: `query` returns the expression for a
@@ -109,16 +181,18 @@ impl Source {
     }
 
     async fn ask(&self, span: Span, query: String) -> Result<Vec<u8>, Failure> {
-        let query = Query {
-            url: format!("{}/api/v1/query", self.url),
-            form: vec![
+        let mut query = self.endpoint.query(
+            "api/v1/query",
+            vec![
                 ("query", query),
                 ("time", time(span.until)),
-                ("timeout", format!("{}s", self.timeout.as_secs().max(1))),
+                (
+                    "timeout",
+                    format!("{}s", self.endpoint.timeout.as_secs().max(1)),
+                ),
             ],
-            timeout: self.timeout,
-            bytes_max: BYTES_MAX,
-        };
+        );
+        query.bytes_max = query.bytes_max.max(BYTES_MAX);
         let answer = self.outside.query(&query).await;
         answer.map_err(|error| {
             if is_too_much(&error) {
@@ -132,7 +206,7 @@ impl Source {
     fn unanswered(&self, span: Span) -> String {
         format!(
             "cannot replay what {} recorded until {}",
-            self.url,
+            self.endpoint.url,
             time(span.until)
         )
     }
@@ -143,7 +217,15 @@ fn is_too_much(error: &QueryError) -> bool {
     match error {
         QueryError::Timeout(_) | QueryError::TooLarge(_) => true,
         QueryError::Status(status) => [413, 422, 503, 504].contains(status),
-        QueryError::Unreachable => false,
+        QueryError::Unreachable
+        | QueryError::BrokenOff
+        | QueryError::Tls(_)
+        | QueryError::NotAuthorized(_)
+        | QueryError::Redirected(_)
+        | QueryError::Compressed
+        | QueryError::Credential(_)
+        | QueryError::Token(_)
+        | QueryError::NoToken => false,
     }
 }
 

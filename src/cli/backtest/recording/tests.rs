@@ -122,15 +122,9 @@ fn the_rollout_is_over_when_the_old_pods_are_not_scraped_any_more() {
 
 #[test]
 fn queries_ask_for_the_pods_of_the_deployment_and_no_others() {
-    let rule = PromQl {
-        query: r#"max by (pod) (pending{pod=~"$pods"})"#.to_owned(),
-        bound: Bound::Above(1.0),
-        sustained: SignedDuration::ZERO,
-    };
-    let query = with_pods(&rule, &release("check.out-c5"));
     assert_eq!(
-        query,
-        format!(r#"max by (pod) (pending{{pod=~"check\\.out-c5-{LETTERS}{{5}}"}})"#)
+        pods_of(&release("check.out-c5")),
+        format!(r"check\\.out-c5-{LETTERS}{{5}}")
     );
     let labels = [("alertname".to_owned(), "a\"b".to_owned())];
     let rule = Alert {
@@ -163,12 +157,12 @@ fn the_worst_series_counts_at_each_time() {
 
 #[test]
 fn as_much_is_asked_for_as_the_longest_window_needs() {
-    let source = Source::new(
+    let source = Source::plain(
         std::sync::Arc::new(crate::port::simulated::SimulatedCluster::new(
             crate::port::simulated::Settings::default(),
         )),
         "http://prometheus.example",
-        super::super::source::TIMEOUT,
+        crate::port::Access::default(),
     );
     let window = |hours| Trigger {
         name: "crashes".to_owned(),

@@ -10,7 +10,7 @@ use axum::body::{Body, to_bytes};
 use axum::http::Request;
 use kube::Client;
 
-use crate::port::{Outside, Query, QueryError};
+use crate::port::{CredentialProblem, Outside, Query, QueryError};
 
 /// A Service and its port.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -116,9 +116,13 @@ impl ServiceProxy {
     /// Asks by GET: a POST would need the verb `create`, which far fewer users have.
     async fn exchange(&self, query: &Query) -> Result<Vec<u8>, QueryError> {
         let address = format!("{}?{}", query.url, encoded(&query.form));
-        let request = Request::get(address)
+        let mut request = Request::get(address);
+        for (name, value) in &query.access.headers {
+            request = request.header(name, value.reveal());
+        }
+        let request = request
             .body(Vec::new())
-            .map_err(|_| QueryError::Unreachable)?;
+            .map_err(|_| QueryError::Credential(CredentialProblem::Address))?;
         let answer = self
             .client
             .send(request.map(kube::client::Body::from))
@@ -127,8 +131,11 @@ impl ServiceProxy {
                 tracing::debug!(%error, "API server not reached");
                 QueryError::Unreachable
             })?;
-        if !answer.status().is_success() {
-            return Err(QueryError::Status(answer.status().as_u16()));
+        let status = answer.status().as_u16();
+        match status {
+            200..=299 => (),
+            401 | 403 => return Err(QueryError::NotAuthorized(status)),
+            _ => return Err(QueryError::Status(status)),
         }
         let body = to_bytes(Body::new(answer.into_body()), query.bytes_max).await;
         // A connection that broke looks the same, and less is worth a try then too.

@@ -5,6 +5,7 @@ use std::sync::Mutex;
 use async_trait::async_trait;
 
 use super::*;
+use crate::port::Query;
 
 /// Answers with the length of the range, unless that is more than it can do.
 struct Limited {
@@ -33,7 +34,7 @@ async fn check(longest_minutes: i64, error: QueryError) -> Result<(i64, usize), 
         error,
         asked: Mutex::new(Vec::new()),
     });
-    let source = Source::new(outside, "http://prometheus.example/", TIMEOUT);
+    let source = Source::plain(outside, "http://prometheus.example/", Access::default());
     let span = Span {
         from: Timestamp::UNIX_EPOCH,
         until: Timestamp::UNIX_EPOCH + SignedDuration::from_hours(36),
@@ -90,4 +91,37 @@ async fn what_is_too_much_at_its_smallest_ends_it() {
 async fn a_hole_in_the_past_is_an_error() {
     let problem = check(1, QueryError::Unreachable).await.expect_err("a hole");
     assert!(problem.contains("cannot be reached"), "{problem}");
+}
+
+fn forcing(labels: &[(&str, &str)], confine: Option<&str>) -> Source {
+    let outside = Arc::new(Limited {
+        longest: SignedDuration::ZERO,
+        error: QueryError::Unreachable,
+        asked: Mutex::new(Vec::new()),
+    });
+    let mut source = Source::plain(outside, "http://prometheus.example", Access::default());
+    let labels = labels
+        .iter()
+        .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+    source.endpoint.match_labels = labels.collect();
+    source.endpoint.confine = confine.map(str::to_owned);
+    source
+}
+
+#[test]
+fn what_an_admin_forces_into_queries_is_in_all_of_these() {
+    let source = forcing(&[("cluster", "blue")], Some("namespace"));
+    let counts = "max by (replicaset) (a{b=\"c\"}) > 0";
+    assert_eq!(
+        source.forced(counts).expect("PromQL"),
+        "max by (replicaset) (a{b=\"c\",cluster=\"blue\"}) > 0"
+    );
+    let query = source.confined("max(pending{pod=~\"$pods\"})", "shop", "x-[a-c]{5}");
+    assert_eq!(
+        query.expect("PromQL"),
+        "max(pending{cluster=\"blue\",namespace=\"shop\",pod=~\"(?:x-[a-c]{5})\"})"
+    );
+    let free = forcing(&[], None);
+    assert_eq!(free.forced("as it is").expect("nothing to do"), "as it is");
+    assert!(free.confined("as it is", "shop", "x").is_err());
 }
