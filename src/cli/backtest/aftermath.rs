@@ -215,10 +215,7 @@ fn judged(
         let until = if is_replaced && stayed <= STAYED {
             "until the release was replaced".to_owned()
         } else {
-            format!(
-                "for the {} that were looked at",
-                Spelled(stayed.min(STAYED))
-            )
+            format!("for {} at least", Spelled(stayed.min(STAYED)))
         };
         return (Judgement::Justified, format!("it went on {until}"));
     };
@@ -308,7 +305,7 @@ mod tests {
             Judgement::Justified,
             "until the release was replaced",
         );
-        check(true, None, None, Judgement::Justified, "for the 1h");
+        check(true, None, None, Judgement::Justified, "for 1h at least");
         check(true, Some(41), None, Judgement::Justified, "only after 31m");
     }
 

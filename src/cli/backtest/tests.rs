@@ -15,8 +15,8 @@ fn question(full: bool) -> Question {
         "metadata": {"name": "checkout"},
         "spec": {"probation": "15m", "triggers": [
             {"name": "crashes", "restarts": {}},
-            {"name": "errors", "errorRate": {"preset": "HTTPRequests"}},
-            {"name": "off", "mode": "Disabled", "errorRate": {"preset": "HTTPRequests"}},
+            {"name": "errors", "errorRate": {"preset": "HTTPRequests", "threshold": "5%"}},
+            {"name": "off", "mode": "Disabled", "errorRate": {"preset": "HTTPRequests", "threshold": "5%"}},
             {"name": "pager", "alert": {"matchLabels": {"alertname": "Down"}}},
         ]},
     });

@@ -50,7 +50,7 @@ fn report() -> Report {
         replaced_by: Some("13".to_owned()),
         replaced_after_seconds: Some(11_418),
         judgement: Judgement::Justified,
-        because: "it went on for the 1h that were looked at".to_owned(),
+        because: "it went on for 1h at least".to_owned(),
     });
     let mut report = Report {
         namespace: "shop".to_owned(),
@@ -81,17 +81,17 @@ fn a_report_reads_like_this() {
     let expected = "\
 Deployment shop/checkout, policy careful, mode Automatic, from 2026-11-02T10:00:00Z to 2026-11-03T10:00:00Z
 
-RELEASE   IMAGE             FROM                   LASTED   VERDICT         AFTER    SAVED    JUDGEMENT
-11        checkout:v1.0.0   2026-11-02T10:00:00Z   2h       Good            <none>   <none>   <none>
-12        checkout:v1.1.0   2026-11-02T12:00:00Z   3h12m    WouldRollBack   1m42s    4190     Justified
-13        checkout:v1.0.0   2026-11-02T15:12:00Z   18h48m+  Good            <none>   <none>   <none>
+RELEASE   IMAGE             FROM                   LASTED    VERDICT         AFTER    SAVED    JUDGEMENT
+11        checkout:v1.0.0   2026-11-02T10:00:00Z   2h        Good            <none>   <none>   <none>
+12        checkout:v1.1.0   2026-11-02T12:00:00Z   3h12m     WouldRollBack   1m42s    4190     Justified
+13        checkout:v1.0.0   2026-11-02T15:12:00Z   18h48m+   Good            <none>   <none>   <none>
 
 Release 12, registry.example/checkout:v1.1.0, from 2026-11-02T12:00:00Z
   Would have rolled back to release 11 at 2026-11-02T12:01:42Z, 1m42s after it began
     server-errors: 31.4% of 1204 requests failed in 1m (limit 5%)
   In fact release 13 came 3h10m after that
   4211 of 13400 requests failed from then until 2026-11-02T15:22:00Z; up to 4190 would have been saved
-  Justified: it went on for the 1h that were looked at
+  Justified: it went on for 1h at least
 
 3 releases: 1 would have been rolled back, 2 would have been known good.
 1 decision: 1 justified, 0 false alarms, 0 unclear. Up to 4190 failed requests would have been saved.
@@ -103,26 +103,8 @@ Triggers that were not replayed:
 Releases were found in:
   ReplicaSets in the cluster: 3
 ";
-    // Columns are as wide as their widest cell, which differs by one here.
-    let normal = |text: &str| text.replace("LASTED    ", "LASTED   ");
-    let squeezed = |text: &str| -> Vec<String> {
-        let lines = text.lines();
-        lines
-            .map(|line| {
-                line.split("   ")
-                    .map(str::trim)
-                    .filter(|part| !part.is_empty())
-                    .collect::<Vec<_>>()
-                    .join(" | ")
-            })
-            .collect()
-    };
     let found = text(&report(), false, Colours::none());
-    assert_eq!(
-        squeezed(&normal(&found)),
-        squeezed(&normal(expected)),
-        "{found}"
-    );
+    assert_eq!(found, expected, "{found}");
 }
 
 #[test]
