@@ -21,6 +21,7 @@ use crate::act::Hands;
 use crate::controller::Controller;
 use crate::observe::Eyes;
 use crate::observe::prometheus::feeds::Feeds;
+use crate::observe::sources::{FindSource, Sources};
 use crate::observe::store::Store;
 use crate::port::kube::{KubePort, MetricsPort};
 use crate::port::{Cluster, Outside};
@@ -95,10 +96,17 @@ fn controller(
     election: &Arc<Election>,
     telemetry: &Arc<Telemetry>,
 ) -> Controller {
+    let store = Arc::new(Store::default());
+    let find: FindSource = {
+        let store = Arc::clone(&store);
+        Arc::new(move |name| store.source(name))
+    };
+    let sources = Sources::new(Arc::clone(cluster), flags.namespace.clone(), find);
     let eyes = Eyes {
         cluster: Arc::clone(cluster),
-        store: Arc::new(Store::default()),
+        store,
         feeds: Arc::new(Feeds::default()),
+        sources: Arc::new(sources),
         accept_unverified_approvals: flags.accept_unverified_approvals,
     };
     let leads = {

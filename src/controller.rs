@@ -20,7 +20,6 @@ use self::queue::Queue;
 use crate::act::{self, Hands};
 use crate::api::render::policy::Target;
 use crate::observe::cache::Key;
-use crate::observe::prometheus::feeds::FindSource;
 use crate::observe::{self, Eyes, Volatile};
 use crate::port::Outside;
 
@@ -115,12 +114,10 @@ impl Controller {
         let mut background = JoinSet::new();
         self.start_watches(&mut background);
         let (news, mut arrived) = mpsc::channel(64);
-        let store = Arc::clone(&self.eyes.store);
-        let find_source: FindSource = Arc::new(move |name| store.source(name));
         background.spawn(Arc::clone(&self.eyes.feeds).run(
             Arc::clone(&self.eyes.cluster),
             Arc::clone(&self.outside),
-            find_source,
+            Arc::clone(&self.eyes.sources),
             news,
         ));
         let mut looks: JoinSet<(Work, Option<SignedDuration>)> = JoinSet::new();

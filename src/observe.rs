@@ -5,6 +5,7 @@
 
 pub mod attachment;
 pub mod cache;
+pub mod evidence;
 pub mod history;
 pub mod pods;
 pub mod prometheus;
@@ -19,16 +20,13 @@ use jiff::{SignedDuration, Timestamp};
 
 use self::cache::Key;
 use self::prometheus::feeds::Feeds;
-use self::prometheus::presets::{Metric, Series};
+use self::sources::Sources;
 use self::store::{Remembered, Store};
 use self::workload::{Deployment, ReplicaSet};
 use crate::api::names;
 use crate::api::parse::ParsedPolicy;
 use crate::api::record::time;
-use crate::decide::{
-    Attention, Counters, Entry, Evidence, Limit, Observed, Pod, PodCounters, Requests, State,
-    Trigger, TriggerKind, Unknown, Workload,
-};
+use crate::decide::{Attention, Entry, Observed, State, Workload};
 use crate::port::{self, Cluster, ObjectRef, Selection, kinds};
 
 /// Why the world could not be read.
@@ -59,6 +57,7 @@ pub struct Eyes {
     pub cluster: Arc<dyn Cluster>,
     pub store: Arc<Store>,
     pub feeds: Arc<Feeds>,
+    pub sources: Arc<Sources>,
     /// Approvals count even where the API server does not check who writes them.
     pub accept_unverified_approvals: bool,
 }
@@ -121,13 +120,26 @@ pub async fn observe(
         passing_since: volatile.passing_since,
         refusal: volatile.refusal.clone(),
     };
-    if observed.attention(&policy.policy) == Attention::Close {
-        if let Some(replica_set) = &current {
-            let pods = eyes.store.pods_of(&deployment, replica_set, now);
-            observed.workload.disrupted = pods.disrupted;
-            observed.pods = pods.current;
-        }
-        observed.evidence = evidence(eyes, key, policy, &observed.pods);
+    let attention = observed.attention(&policy.policy);
+    let mut old = Vec::new();
+    if attention == Attention::Close
+        && let Some(replica_set) = &current
+    {
+        let pods = eyes.store.pods_of(&deployment, replica_set, now);
+        observed.workload.disrupted = pods.disrupted;
+        observed.pods = pods.current;
+        old = pods.old;
+    }
+    if attention > Attention::None {
+        let asked = evidence::Asked {
+            deployment: &deployment,
+            replica_set: current.as_ref(),
+            policy,
+            observed: &observed,
+            attention,
+            old: &old,
+        };
+        observed.evidence = evidence::evidence(eyes, &asked).await;
     }
     observed.approvals_are_checked = approvals_are_checked(eyes, &observed).await?;
     Ok(Some(Look {
@@ -222,83 +234,4 @@ async fn approvals_are_checked(eyes: &Eyes, observed: &Observed) -> Result<bool,
     let created = found.and_then(|binding| time(&binding, "/metadata/creationTimestamp"));
     let now = eyes.cluster.now();
     Ok(created.is_some_and(|created| now.duration_since(created) >= BINDING_IN_FORCE))
-}
-
-/// Samples before the window are needed to know what a counter stood at when it began; this many
-/// seconds hold at least two of them up to a scrape interval of 30 seconds.
-const BEFORE_THE_WINDOW: SignedDuration = SignedDuration::from_secs(60);
-
-fn evidence(
-    eyes: &Eyes,
-    key: &Key,
-    policy: &ParsedPolicy,
-    pods: &[Pod],
-) -> BTreeMap<String, Evidence> {
-    let triggers = policy.policy.triggers.iter();
-    triggers
-        .filter_map(|trigger| {
-            let (series, range) = wanted(trigger, &policy.metric_source)?;
-            let range = range + BEFORE_THE_WINDOW;
-            let answer = eyes
-                .feeds
-                .wanted(&series, &key.namespace, range, eyes.cluster.now());
-            let evidence = match answer.as_ref().map(|answer| &answer.samples) {
-                None => Evidence::Missing(Unknown::NoData),
-                Some(Err(unknown)) => Evidence::Missing(unknown.clone()),
-                Some(Ok(samples)) => Evidence::Counters(Counters {
-                    new: joined(samples, key, pods),
-                    ..Counters::default()
-                }),
-            };
-            Some((trigger.name.clone(), evidence))
-        })
-        .collect()
-}
-
-/// Returns what to ask for a trigger, and how far back; `None` for one that reads no metrics.
-fn wanted(trigger: &Trigger, source: &str) -> Option<(Series, SignedDuration)> {
-    let (metric, matchers, range) = match &trigger.kind {
-        TriggerKind::ErrorRate(rule) => {
-            let Requests::Preset(shape) = &rule.requests else {
-                return None;
-            };
-            let Limit::Threshold { sustained, .. } = rule.rate.limit else {
-                return None;
-            };
-            (
-                Metric::Requests(shape.preset),
-                shape.matchers.clone(),
-                rule.rate.window + sustained,
-            )
-        }
-        TriggerKind::ProbeFailures(rule) => {
-            (Metric::Probes(rule.probe), String::new(), rule.window)
-        }
-        TriggerKind::Latency(_)
-        | TriggerKind::Restarts(_)
-        | TriggerKind::RolloutStalled
-        | TriggerKind::Unavailable(_)
-        | TriggerKind::PromQl(_)
-        | TriggerKind::Alert(_) => return None,
-    };
-    let series = Series {
-        source: source.to_owned(),
-        metric,
-        matchers,
-    };
-    Some((series, range))
-}
-
-/// Keeps the samples of the revision's own pods: a name in a label proves nothing by itself.
-fn joined(samples: &prometheus::answer::Samples, key: &Key, pods: &[Pod]) -> Vec<PodCounters> {
-    pods.iter()
-        .filter_map(|pod| {
-            let samples = samples.get(&(key.namespace.clone(), pod.name.clone()))?;
-            Some(PodCounters {
-                pod: pod.name.clone(),
-                born: pod.born,
-                samples: samples.clone(),
-            })
-        })
-        .collect()
 }

@@ -87,6 +87,9 @@ pub mod kinds {
         Kind::namespaced("apps", "v1", "ControllerRevision", "controllerrevisions");
     pub const PODS: Kind = Kind::namespaced("", "v1", "Pod", "pods");
     pub const NODES: Kind = Kind::cluster_wide("", "v1", "Node", "nodes");
+    pub const SERVICES: Kind = Kind::namespaced("", "v1", "Service", "services");
+    pub const HTTP_ROUTES: Kind =
+        Kind::namespaced("gateway.networking.k8s.io", "v1", "HTTPRoute", "httproutes");
     pub const LEASES: Kind = Kind::namespaced("coordination.k8s.io", "v1", "Lease", "leases");
     pub const EVENTS: Kind = Kind::namespaced("events.k8s.io", "v1", "Event", "events");
     pub const ROLLBACK_POLICIES: Kind = Kind::namespaced(

@@ -93,7 +93,7 @@ fn reading(observed: &Observed, trigger: &Trigger, now: Timestamp) -> Reading {
             {
                 Reading::Unknown(Unknown::NotWatched)
             }
-            reading => reading,
+            reading @ (Reading::Passing(_) | Reading::Breached(_) | Reading::Unknown(_)) => reading,
         },
         TriggerKind::PromQl(rule) => queries::promql(observed, evidence, rule, now),
         TriggerKind::Alert(rule) => queries::alert(observed, evidence, rule, now),

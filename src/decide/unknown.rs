@@ -158,19 +158,7 @@ impl fmt::Display for Unknown {
                 seen,
                 needed,
                 window,
-            } => {
-                write!(
-                    formatter,
-                    "{seen} requests in {window:#}, {needed} are needed; "
-                )?;
-                match long_enough(*seen, *needed, *window) {
-                    Some(longer) => write!(formatter, "window: {longer:#} would see enough"),
-                    None => write!(
-                        formatter,
-                        "no window would see enough, but a smaller minimumRequests may help"
-                    ),
-                }
-            }
+            } => too_few_requests(*seen, *needed, *window, formatter),
             Self::NotLongEnough {
                 measurement,
                 lasted,
@@ -207,6 +195,25 @@ impl fmt::Display for Unknown {
                 "pods are watched during probation and incidents only"
             ),
         }
+    }
+}
+
+fn too_few_requests(
+    seen: u64,
+    needed: u32,
+    window: SignedDuration,
+    formatter: &mut fmt::Formatter<'_>,
+) -> fmt::Result {
+    write!(
+        formatter,
+        "{seen} requests in {window:#}, {needed} are needed; "
+    )?;
+    match long_enough(seen, needed, window) {
+        Some(longer) => write!(formatter, "window: {longer:#} would see enough"),
+        None => write!(
+            formatter,
+            "no window would see enough, but a smaller minimumRequests may help"
+        ),
     }
 }
 

@@ -11,11 +11,10 @@ use serde_json::Value;
 use self::running::Running;
 use super::cache::{Cache, Key};
 use super::workload::Deployment;
-use crate::api::parse::{self, FieldError, ParsedPolicy};
+use crate::api::parse::{self, FieldError, MetricSource, ParsedPolicy};
 use crate::api::record::revision::{self, RevisionRecord};
 use crate::api::record::rollback::{self, RollbackRecord};
 use crate::api::record::text;
-use crate::observe::prometheus::feeds::Endpoint;
 use crate::port::{Kind, WatchEvent, kinds};
 
 pub use self::remembered::Remembered;
@@ -30,7 +29,7 @@ pub struct PolicyObject {
 }
 
 /// A metric source as it was read, usable or not.
-pub type Source = Result<Endpoint, String>;
+pub type Source = Result<Arc<MetricSource>, String>;
 
 /// The process's view of the cluster.
 #[derive(Debug)]
@@ -261,10 +260,7 @@ fn policy(object: &Value) -> PolicyObject {
 
 fn source(object: &Value) -> Source {
     match parse::metric_source(object) {
-        Ok(source) => Ok(Endpoint {
-            url: source.url,
-            timeout: source.timeout,
-        }),
+        Ok(source) => Ok(Arc::new(source)),
         Err(errors) => {
             let errors: Vec<String> = errors.iter().map(ToString::to_string).collect();
             Err(format!(

@@ -2,15 +2,17 @@
 //!
 //! Ten thousand whole Deployments would fill a gigabyte, so only this much of each is kept.
 
+mod conditions;
+
 use std::collections::BTreeMap;
 
 use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 
+use self::conditions::{deadline_exceeded, is_about, pods_refused, progressed};
 use crate::api::record::{self, annotation, revision, rollback, text, time};
 use crate::api::{names, template};
 use crate::decide::{self, Current, Entry, Refused, Revision};
-use crate::observe::pods::cut;
 
 /// What is kept of a Deployment.
 #[derive(Clone, Debug, PartialEq)]
@@ -28,6 +30,8 @@ pub struct Deployment {
     pub entries: Vec<Entry>,
     /// A label selector that finds its ReplicaSets and pods.
     pub selector: String,
+    /// The labels of the pods of its template, by which Services select them.
+    pub pod_labels: BTreeMap<String, String>,
     pub template: Revision,
     /// The Deployment controller has seen the newest template.
     pub seen_by_controller: bool,
@@ -98,9 +102,6 @@ const PROGRESS_DEADLINE: SignedDuration = SignedDuration::from_secs(600);
 /// Stands for no deadline at all.
 const ENDLESS: i64 = i32::MAX as i64;
 
-/// Enough for the name of a quota and what it counts.
-const MESSAGE_MAX: usize = 300;
-
 impl Deployment {
     /// Reads what is needed from `object`; `None` when it is no Deployment that could exist.
     ///
@@ -126,6 +127,7 @@ impl Deployment {
             opted_out: annotation(object, names::ENABLED) == Some("false"),
             entries: rollback::entries(object),
             selector: selector(object.pointer("/spec/selector")?),
+            pod_labels: string_map(object.pointer("/spec/template/metadata/labels")),
             template: template::revision(object.pointer("/spec/template")?),
             seen_by_controller,
             number: revision_number(object),
@@ -306,51 +308,6 @@ fn kept_available(object: &Value, replicas: u32) -> u32 {
     replicas.saturating_sub(unavailable)
 }
 
-fn condition<'a>(object: &'a Value, name: &str) -> Option<&'a Value> {
-    let conditions = object.pointer("/status/conditions")?.as_array()?;
-    conditions
-        .iter()
-        .find(|condition| text(condition, "/type") == Some(name))
-}
-
-/// Returns what the controller says when the deadline is over.
-fn deadline_exceeded(object: &Value) -> Option<String> {
-    let progressing = condition(object, "Progressing")?;
-    (text(progressing, "/reason") == Some("ProgressDeadlineExceeded")).then(|| {
-        let message = text(progressing, "/message").unwrap_or_default();
-        cut(message, MESSAGE_MAX)
-    })
-}
-
-/// Whether `message` is about the rollout of `current`. A template that ran before finds the condition
-/// of the rollout before it, and keeps it until something moves; only the name in it tells.
-fn is_about(message: &str, current: &ReplicaSet) -> bool {
-    !message.starts_with("ReplicaSet ") || message.contains(&format!("{:?}", current.name))
-}
-
-/// Returns when the controller saw progress. Pausing stamps the same condition; that is none.
-fn progressed(object: &Value) -> Option<Timestamp> {
-    let progressing = condition(object, "Progressing")?;
-    match text(progressing, "/reason")? {
-        "NewReplicaSetCreated"
-        | "FoundNewReplicaSet"
-        | "ReplicaSetUpdated"
-        | "NewReplicaSetAvailable"
-        | "DeploymentResumed" => time(progressing, "/lastUpdateTime"),
-        _ => None,
-    }
-}
-
-fn pods_refused(object: &Value) -> Option<Refused> {
-    let failure = condition(object, "ReplicaFailure")?;
-    let refused = text(failure, "/status") == Some("True")
-        && text(failure, "/reason") == Some("FailedCreate");
-    refused.then(|| Refused {
-        since: time(failure, "/lastTransitionTime").unwrap_or_default(),
-        message: cut(text(failure, "/message").unwrap_or_default(), MESSAGE_MAX),
-    })
-}
-
 fn string_map(value: Option<&Value>) -> BTreeMap<String, String> {
     let entries = value.and_then(Value::as_object);
     entries
@@ -389,102 +346,4 @@ fn expression(value: &Value) -> Option<String> {
 }
 
 #[cfg(test)]
-mod tests {
-    use serde_json::json;
-
-    use super::*;
-
-    fn live() -> Value {
-        json!({
-            "metadata": {"name": "checkout", "namespace": "shop", "uid": "5eed0006",
-                "resourceVersion": "12", "generation": 3,
-                "annotations": {"deployment.kubernetes.io/revision": "2"},
-                "managedFields": [{"manager": "astern", "operation": "Update",
-                    "fieldsV1": {"f:spec": {"f:template": {}}}}]},
-            "spec": {"replicas": 4, "selector": {"matchLabels": {"app": "checkout"},
-                "matchExpressions": [{"key": "tier", "operator": "In", "values": ["web", "api"]}]},
-                "template": {"spec": {"containers": []}}},
-            "status": {"observedGeneration": 3, "replicas": 4, "updatedReplicas": 4,
-                "availableReplicas": 4,
-                "conditions": [{"type": "Progressing", "reason": "ProgressDeadlineExceeded"}]},
-        })
-    }
-
-    fn replica_set() -> Value {
-        json!({
-            "metadata": {"name": "checkout-abc", "uid": "rs1", "creationTimestamp": "2026-11-23T05:00:00Z",
-                "annotations": {"deployment.kubernetes.io/revision": "2"},
-                "ownerReferences": [{"controller": true, "uid": "5eed0006"}]},
-            "spec": {"template": {"metadata": {"labels": {"pod-template-hash": "abc"}},
-                "spec": {"containers": []}}},
-        })
-    }
-
-    #[track_caller]
-    fn read(change: impl Fn(&mut Value)) -> decide::Workload {
-        let mut object = live();
-        change(&mut object);
-        Deployment::read(&object)
-            .expect("a Deployment")
-            .workload(None)
-    }
-
-    #[test]
-    fn a_rollout_is_complete_when_all_counts_agree() {
-        assert!(read(|_| ()).rolled_out);
-        for count in ["replicas", "updatedReplicas", "availableReplicas"] {
-            assert!(!read(|object| object["status"][count] = json!(3)).rolled_out);
-        }
-        assert!(!read(|object| object["metadata"]["generation"] = json!(4)).rolled_out);
-    }
-
-    #[test]
-    fn a_deadline_counts_only_for_the_template_that_the_controller_has_seen() {
-        assert!(read(|_| ()).progress_deadline_exceeded);
-        assert!(
-            !read(|object| object["metadata"]["generation"] = json!(4)).progress_deadline_exceeded
-        );
-    }
-
-    #[test]
-    fn our_ownership_of_the_template_disturbs() {
-        assert!(read(|_| ()).ownership_disturbed);
-        assert!(
-            !read(|object| object["metadata"]["managedFields"][0]["manager"] = json!("kubectl"))
-                .ownership_disturbed
-        );
-        assert!(
-            !read(|object| object["metadata"]["managedFields"] = Value::Null).ownership_disturbed
-        );
-    }
-
-    #[test]
-    fn selectors_are_spelled_for_the_api_server() {
-        let deployment = Deployment::read(&live()).expect("a Deployment");
-        assert_eq!(deployment.selector, "app=checkout,tier in (web,api)");
-    }
-
-    #[test]
-    fn the_current_replica_set_agrees_in_owner_number_and_template() {
-        let deployment = Deployment::read(&live()).expect("a Deployment");
-        assert!(deployment.current_replica_set(&replica_set()).is_some());
-        for spoil in [
-            |object: &mut Value| object["metadata"]["ownerReferences"][0]["uid"] = json!("other"),
-            |object: &mut Value| {
-                object["metadata"]["annotations"] =
-                    json!({"deployment.kubernetes.io/revision": "1"});
-            },
-            |object: &mut Value| object["spec"]["template"]["spec"]["hostNetwork"] = json!(true),
-        ] {
-            let mut object = replica_set();
-            spoil(&mut object);
-            assert_eq!(deployment.current_replica_set(&object), None);
-        }
-    }
-
-    #[test]
-    fn nonsense_is_no_deployment() {
-        assert_eq!(Deployment::read(&Value::Null), None);
-        assert_eq!(Deployment::read(&json!({"metadata": {"name": 7}})), None);
-    }
-}
+mod tests;

@@ -5,14 +5,15 @@
 //! waits: there is no task and no thread behind it.
 //!
 //! It knows what Astern relies on, held to reality by the contract tests that run here and on a real
-//! API server. It does not know RBAC, admission, schemas of custom resources, server-side apply,
-//! quotas, nodes or scheduling, and namespaces need not exist.
+//! API server. It does not know RBAC, admission, schemas of custom resources, server-side apply or
+//! scheduling, and namespaces need not exist.
 
 mod behaviour;
 mod crashing;
 mod deployments;
 mod faults;
 mod fields;
+mod nodes;
 mod ownership;
 mod pods;
 mod progress;

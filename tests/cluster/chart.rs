@@ -232,6 +232,7 @@ fn the_operator_may_do_its_work_and_nothing_else() {
             "get validatingadmissionpolicybindings/astern-approvals",
             "get secrets/prometheus-credentials -n astern-system",
             "get namespaces/shop",
+            "watch nodes",
         ] {
             let answer = can(bed, allowed).await?;
             ensure!(answer == "yes", "{allowed}: {answer}");
@@ -243,6 +244,8 @@ fn the_operator_may_do_its_work_and_nothing_else() {
             "patch deployments.apps --subresource=scale -n shop",
             "patch replicasets.apps -n shop",
             "delete pods -n shop",
+            "patch nodes",
+            "patch nodes --subresource=status",
             "create pods --subresource=exec -n shop",
             "get secrets -n shop",
             "list secrets -n astern-system",

@@ -12,6 +12,7 @@ mod next_deploy;
 mod objects;
 mod operator;
 mod rollback;
+mod running;
 mod stage;
 mod steady;
 mod support;

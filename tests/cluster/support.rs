@@ -15,7 +15,7 @@ use std::{
 use anyhow::{Context as _, ensure};
 use astern_testbed::{
     bed::{Bed, Options, Output},
-    behaviour::{Behaviour, Images, Probed},
+    behaviour::{Behaviour, Crash, Images, Probed},
     node::{Nodes, NodesOptions},
 };
 use tokio::{
@@ -30,6 +30,10 @@ pub(crate) const GOOD: &str = "registry.example/checkout:v1.0.0";
 pub(crate) const ERRING: &str = "registry.example/checkout:v1.1.0";
 /// Fails its liveness probe.
 pub(crate) const FAILING_PROBES: &str = "registry.example/checkout:v1.2.0";
+/// Exits a second after each start.
+pub(crate) const CRASHING: &str = "registry.example/checkout:v1.4.0";
+/// No registry has it.
+pub(crate) const MISSING: &str = "registry.example/checkout:v1.5.0";
 /// Answers every request well again.
 pub(crate) const FIXED: &str = "registry.example/checkout:v1.3.0";
 
@@ -104,10 +108,19 @@ fn images() -> Images {
         },
         ..Behaviour::default()
     };
+    let crashing = Behaviour {
+        crash: Some(Crash {
+            after: Duration::from_secs(1),
+            exit_code: 3,
+        }),
+        ..Behaviour::default()
+    };
     let listed = [
         (GOOD, Behaviour::default()),
         (ERRING, erring),
         (FAILING_PROBES, failing),
+        (CRASHING, crashing),
+        (MISSING, Behaviour::missing()),
         (FIXED, Behaviour::default()),
     ];
     Images::new(listed.map(|(image, behaviour)| (image.to_owned(), behaviour)))

@@ -9,5 +9,6 @@ mod invariants;
 mod operator;
 mod parsers;
 mod rollback;
+mod running;
 mod timelines;
 mod world;

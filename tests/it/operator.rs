@@ -11,6 +11,7 @@ use astern::api::record::{self, annotation, text};
 use astern::controller::{Controller, Meter};
 use astern::observe::Eyes;
 use astern::observe::prometheus::feeds::Feeds;
+use astern::observe::sources::{FindSource, Sources};
 use astern::observe::store::Store;
 use astern::port::simulated::{Behaviour, Settings, SimulatedCluster, Write};
 use astern::port::{Cluster, ObjectRef, Outside, kinds};
@@ -52,10 +53,16 @@ impl Operator {
             .with_env_filter(tracing_subscriber::EnvFilter::from_default_env())
             .with_test_writer()
             .try_init();
+        let store = Arc::new(Store::default());
+        let find: FindSource = {
+            let store = Arc::clone(&store);
+            Arc::new(move |name| store.source(name))
+        };
         let eyes = Eyes {
             cluster: port.clone(),
-            store: Arc::new(Store::default()),
+            store,
             feeds: Arc::new(Feeds::default()),
+            sources: Arc::new(Sources::new(port.clone(), "astern-system".to_owned(), find)),
             accept_unverified_approvals: false,
         };
         let hands = Hands {

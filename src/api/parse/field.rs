@@ -157,8 +157,7 @@ impl<'a> Field<'a> {
         map.iter()
             .take(most as usize)
             .map(|(key, value)| {
-                let shown: String = key.chars().take(QUOTED).collect();
-                let path = format!("{}.{shown}", self.path);
+                let path = format!("{}.{}", self.path, shown(key));
                 let entry = Self {
                     path,
                     value: Some(value),
@@ -372,6 +371,18 @@ pub(super) fn number(text: &str, decimal: Decimal) -> Option<f64> {
     (decimal.least..=decimal.most)
         .contains(&number)
         .then_some(number)
+}
+
+/// Returns the beginning of a key. Keys are text of the user too, and a terminal obeys control
+/// characters.
+fn shown(key: &str) -> String {
+    let letters = key.chars().take(QUOTED);
+    letters
+        .flat_map(|letter| match letter {
+            letter if letter.is_control() => letter.escape_default().collect(),
+            letter => vec![letter],
+        })
+        .collect()
 }
 
 /// Returns the beginning of a text in quotes, with control characters escaped.

@@ -214,7 +214,7 @@ fn numbers_that_no_duration_holds_are_refused() {
 
 #[test]
 fn bytes_by_number_are_refused() {
-    for query in [r#"x{a="\xe9"}"#, r#"x{a='\377'}"#] {
+    for query in [r#"x{a="\xe9"}"#, r"x{a='\377'}"] {
         check_refused(query, "byte by its number");
     }
     check_confined(
@@ -322,7 +322,7 @@ fn pods_are_replaced_by_their_names_alone() {
 fn pods_stand_only_in_matchers_by_regular_expression() {
     for query in [
         r#"x{pod=~"$pods|other"}"#,
-        r#"x{pod!~'$pods'}"#,
+        r"x{pod!~'$pods'}",
         r#"x{pod=~`$pods`, path=~"/$|b$"}"#,
     ] {
         assert_eq!(check(query), Ok(()), "{query}");

@@ -1,111 +1,131 @@
-//! What a metric source answered: samples per pod, or why not.
+//! Reads what a metric source answered, row by row, without building a tree of it.
 //!
-//! No part of a body ever goes into an error: it may be anything that the address leads to.
+//! What a row means is said by the [`Sink`] that takes it. No part of a body ever goes into an error:
+//! it may be anything that the address leads to.
 
-use std::collections::{BTreeMap, HashMap};
+mod visit;
 
-use jiff::Timestamp;
-use serde::Deserialize;
-use serde::de::IgnoredAny;
+use std::borrow::Cow;
 
-use super::presets::{Outcome, Series};
-use crate::decide::{Sample, Unknown};
+use serde::de::DeserializeSeed as _;
 
-/// Samples by namespace and pod, in order of time.
-pub type Samples = HashMap<(String, String), Vec<Sample>>;
+use crate::decide::Unknown;
 
-/// One answer may hold this many series: 5,000 pods with a dozen status codes each. More is a
-/// selector that went wrong, and would fill the memory.
-const SERIES_MAX: usize = 60_000;
+/// One answer may hold this many series: 5,000 pods with forty combinations of other labels each.
+/// More is a selector that went wrong.
+pub const SERIES_MAX: usize = 200_000;
+/// Samples of one series in one answer: an hour, the longest range, of a scrape a second.
+pub const SAMPLES_MAX: usize = 4_000;
+/// Labels of one series that are looked at; Prometheus itself is seldom allowed more than 64.
+const LABELS_MAX: usize = 32;
+/// Buckets of one native histogram. Instrumentation stops at 160.
+const BUCKETS_MAX: usize = 2_000;
 
-#[derive(Deserialize)]
-struct Body {
-    status: String,
-    data: Option<Data>,
-    #[serde(default)]
-    warnings: Vec<IgnoredAny>,
+/// The labels of a series that somebody asked to keep.
+#[derive(Debug, Default)]
+pub struct Labels<'a>(Vec<(Cow<'a, str>, Cow<'a, str>)>);
+
+impl Labels<'_> {
+    /// Returns the value of a label. An empty one is the same as none, as in `PromQL`.
+    #[must_use]
+    pub fn get(&self, name: &str) -> Option<&str> {
+        let found = self.0.iter().find(|(key, _)| key == name);
+        found
+            .map(|(_, value)| value.as_ref())
+            .filter(|value| !value.is_empty())
+    }
 }
 
-#[derive(Deserialize)]
-struct Data {
-    #[serde(rename = "resultType")]
-    result_type: String,
-    result: Vec<Row>,
+impl<'a> FromIterator<(&'a str, &'a str)> for Labels<'a> {
+    fn from_iter<I: IntoIterator<Item = (&'a str, &'a str)>>(pairs: I) -> Self {
+        let pairs = pairs.into_iter();
+        Self(
+            pairs
+                .map(|(key, value)| (key.into(), value.into()))
+                .collect(),
+        )
+    }
 }
 
-#[derive(Deserialize)]
-struct Row {
-    metric: BTreeMap<String, String>,
-    #[serde(default)]
-    values: Vec<(f64, String)>,
+/// Milliseconds since 1970, which is what Prometheus keeps.
+pub type Millisecond = i64;
+
+/// One series of an answer. Its times are in order and differ from each other.
+#[derive(Debug, Default)]
+pub struct Row<'a> {
+    pub labels: Labels<'a>,
+    pub values: Vec<(Millisecond, f64)>,
+    pub histograms: Vec<(Millisecond, NativeHistogram)>,
 }
 
-/// Reads the answer to a query for a range of `series`.
+/// One sample of a native histogram.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct NativeHistogram {
+    pub count: f64,
+    pub buckets: Vec<NativeBucket>,
+}
+
+/// One bucket that holds something.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct NativeBucket {
+    pub lower: f64,
+    pub upper: f64,
+    /// In this bucket alone.
+    pub count: f64,
+}
+
+/// Takes the rows of an answer.
+pub trait Sink {
+    /// Says which labels it looks at. The others are skipped.
+    fn keeps(&self, label: &str) -> bool;
+
+    /// Takes one row.
+    ///
+    /// # Errors
+    ///
+    /// Why the whole answer is of no use, in words of our own.
+    fn row(&mut self, row: &Row<'_>) -> Result<(), &'static str>;
+}
+
+/// Reads `body` into `sink`.
 ///
 /// # Errors
 ///
-/// Why it says nothing. The caller treats the error as data.
-pub fn read(body: &[u8], series: &Series) -> Result<Samples, Unknown> {
-    let body: Body =
-        serde_json::from_slice(body).map_err(|_| not_understood("not the JSON of a query"))?;
-    if body.status != "success" {
+/// Why it says nothing. The caller treats the error as data, and forgets what `sink` has taken.
+pub fn read(body: &[u8], accept_partial: bool, sink: &mut dyn Sink) -> Result<(), Unknown> {
+    let mut problem = None;
+    let mut deserializer = serde_json::Deserializer::from_slice(body);
+    let seed = visit::Body {
+        sink,
+        problem: &mut problem,
+    };
+    let head = seed
+        .deserialize(&mut deserializer)
+        .ok()
+        .filter(|_| deserializer.end().is_ok());
+    let Some(head) = head else {
+        return Err(not_understood(problem.unwrap_or("not the JSON of a query")));
+    };
+    if !head.success {
         return Err(not_understood("it reports an error"));
     }
-    if !body.warnings.is_empty() {
+    if head.warned && !accept_partial {
         return Err(Unknown::Incomplete);
     }
-    let data = body.data.ok_or_else(|| not_understood("it has no data"))?;
-    if data.result_type != "matrix" {
-        return Err(not_understood("it is not a range of samples"));
-    }
-    if data.result.len() > SERIES_MAX {
-        return Err(not_understood("it has too many series"));
-    }
-    let mut sums: HashMap<(String, String), BTreeMap<Timestamp, Sample>> = HashMap::new();
-    for row in &data.result {
-        add(row, series, &mut sums)?;
-    }
-    let samples = sums
-        .into_iter()
-        .map(|(pod, samples)| (pod, samples.into_values().collect()));
-    Ok(samples.collect())
-}
-
-/// Adds one series to its pod. All series of one scrape carry the same time, so sums by time are
-/// sums over status codes.
-fn add(
-    row: &Row,
-    series: &Series,
-    sums: &mut HashMap<(String, String), BTreeMap<Timestamp, Sample>>,
-) -> Result<(), Unknown> {
-    let (Some(namespace), Some(pod)) = (row.metric.get("namespace"), row.metric.get("pod")) else {
-        return Ok(());
-    };
-    let outcome = series.outcome(&row.metric);
-    if outcome == Outcome::Neither {
-        return Ok(());
-    }
-    let sums = sums.entry((namespace.clone(), pod.clone())).or_default();
-    for (seconds, text) in &row.values {
-        let at = timestamp(*seconds).ok_or_else(|| not_understood("a sample has no time"))?;
-        let value: f64 = text
-            .parse()
-            .map_err(|_| not_understood("a sample is no number"))?;
-        let sum = sums.entry(at).or_insert(Sample {
-            at,
-            total: 0.0,
-            failed: 0.0,
-        });
-        sum.total += value;
-        if outcome == Outcome::Failed {
-            sum.failed += value;
-        }
+    if !head.has_result {
+        return Err(not_understood("it has no data"));
     }
     Ok(())
 }
 
+fn not_understood(cause: &str) -> Unknown {
+    Unknown::NotUnderstood {
+        cause: cause.to_owned(),
+    }
+}
+
 /// Prometheus keeps milliseconds and sends seconds as a float.
-fn timestamp(seconds: f64) -> Option<Timestamp> {
+fn millisecond(seconds: f64) -> Option<Millisecond> {
     const YEAR_9999: f64 = 253_402_300_799.0;
     if !(0.0..YEAR_9999).contains(&seconds) {
         return None;
@@ -115,113 +135,8 @@ fn timestamp(seconds: f64) -> Option<Timestamp> {
         reason = "checked to be within range"
     )]
     let milliseconds = (seconds * 1000.0).round() as i64;
-    Timestamp::from_millisecond(milliseconds).ok()
-}
-
-fn not_understood(cause: &str) -> Unknown {
-    Unknown::NotUnderstood {
-        cause: cause.to_owned(),
-    }
+    Some(milliseconds)
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::decide::Preset;
-    use crate::observe::prometheus::presets::Metric;
-
-    fn series() -> Series {
-        Series {
-            source: "default".to_owned(),
-            metric: Metric::Requests(Preset::HttpRequests),
-            matchers: String::new(),
-        }
-    }
-
-    fn rows(rows: &str) -> String {
-        format!(r#"{{"status":"success","data":{{"resultType":"matrix","result":[{rows}]}}}}"#)
-    }
-
-    fn row(code: &str, values: &str) -> String {
-        format!(
-            r#"{{"metric":{{"namespace":"shop","pod":"checkout-1","code":"{code}"}},"values":[{values}]}}"#
-        )
-    }
-
-    #[track_caller]
-    fn check_unknown(body: &str, expected: &str) {
-        let unknown = read(body.as_bytes(), &series()).expect_err("says nothing");
-        assert_eq!(unknown.name(), expected);
-    }
-
-    #[test]
-    fn codes_of_one_scrape_add_up() {
-        let body = rows(&format!(
-            "{},{}",
-            row("200", r#"[1700000000.123,"100"],[1700000005.123,"150"]"#),
-            row("500", r#"[1700000005.123,"7"]"#)
-        ));
-        let samples = read(body.as_bytes(), &series()).expect("samples");
-        let pod = &samples[&("shop".to_owned(), "checkout-1".to_owned())];
-        let numbers: Vec<_> = pod.iter().map(|s| (s.total, s.failed)).collect();
-        assert_eq!(numbers, [(100.0, 0.0), (157.0, 7.0)]);
-        assert_eq!(pod[0].at.as_millisecond(), 1_700_000_000_123);
-    }
-
-    #[test]
-    fn nothing_found_is_an_answer_without_samples() {
-        assert!(
-            read(rows("").as_bytes(), &series())
-                .expect("samples")
-                .is_empty()
-        );
-        let nameless = r#"{"metric":{"code":"200"},"values":[[1,"1"]]}"#;
-        assert!(
-            read(rows(nameless).as_bytes(), &series())
-                .expect("samples")
-                .is_empty()
-        );
-    }
-
-    #[test]
-    fn what_makes_no_sense_is_not_understood() {
-        for body in [
-            "",
-            "<html>",
-            "{}",
-            r#"{"status":"error","error":"secret"}"#,
-            r#"{"status":"success"}"#,
-            r#"{"status":"success","data":{"resultType":"vector","result":[]}}"#,
-        ] {
-            check_unknown(body, "AnswerNotUnderstood");
-        }
-        check_unknown(&rows(&row("200", r#"[1e308,"1"]"#)), "AnswerNotUnderstood");
-        check_unknown(&rows(&row("200", r#"[-1,"1"]"#)), "AnswerNotUnderstood");
-        check_unknown(&rows(&row("200", r#"[1,"one"]"#)), "AnswerNotUnderstood");
-        check_unknown(&"[".repeat(100_000), "AnswerNotUnderstood");
-    }
-
-    #[test]
-    fn a_warning_means_incomplete() {
-        let body = r#"{"status":"success","warnings":["partial"],"data":{"resultType":"matrix","result":[]}}"#;
-        check_unknown(body, "AnswerIncomplete");
-    }
-
-    #[test]
-    fn what_is_not_finite_is_passed_on_to_be_judged() {
-        let body = rows(&row("500", r#"[1,"NaN"],[2,"+Inf"]"#));
-        let samples = read(body.as_bytes(), &series()).expect("samples");
-        assert!(
-            samples
-                .values()
-                .flatten()
-                .all(|sample| !sample.failed.is_finite())
-        );
-    }
-
-    #[test]
-    fn the_body_never_shows_in_the_cause() {
-        let unknown = read(br#"{"status":"secret"}"#, &series()).expect_err("no answer");
-        assert!(!unknown.to_string().contains("secret"));
-    }
-}
+mod tests;

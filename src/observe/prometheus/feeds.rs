@@ -1,9 +1,16 @@
-//! Asks the metric sources: one request per source, metric and tick.
+//! Asks the metric sources: one request per source, shape and tick, whatever the number of workloads.
 //!
 //! A workload says what it [wants](Feeds::wanted) whenever it is looked at and takes what is there.
-//! What nobody has wanted for a while is not asked for any more.
+//! What nobody has wanted for a while is not asked for any more. Losing all of it loses nothing: the
+//! first request for a namespace asks for everything back to its release.
 
-use std::collections::HashMap;
+mod ask;
+mod feed;
+mod finder;
+mod free;
+mod namespace;
+
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use futures::future::BoxFuture;
@@ -11,107 +18,154 @@ use futures::stream::{FuturesUnordered, StreamExt as _};
 use jiff::{SignedDuration, Timestamp};
 use tokio::sync::{Notify, mpsc};
 
-use super::answer::{self, Samples};
-use super::presets::Series;
-use crate::decide::Unknown;
-use crate::port::{Cluster, Outside, Query, QueryError};
+use self::ask::{Answer, Done, Job, Question, ask};
+use self::feed::Feed;
+use self::finder::Finder;
+use self::free::FreeQueries;
+use super::buffer::{Buffer, Owner};
+use super::presets::SpecId;
+use super::series::{Metric, Series};
+use super::services::Services;
+use crate::decide::{Unknown, ValueAt};
+use crate::observe::sources::Sources;
+use crate::port::{Cluster, Outside};
 
-/// A workload is looked at every 30 seconds at the latest, so this means that it was not on
-/// probation the last three times.
-const FORGET_AFTER: SignedDuration = SignedDuration::from_secs(90);
+pub use self::feed::{Need, Pace};
+pub use self::finder::{Sought, with_shape};
+pub use self::free::{FreeKey, FreeQuery};
 
-/// Between two requests for the same series until the scrape interval is known.
-const TICK_UNKNOWN: SignedDuration = SignedDuration::from_secs(2);
-/// Half a scrape interval, so that a sample is at most that old when it is used, within these.
-const TICK_MIN: SignedDuration = SignedDuration::from_secs(1);
-const TICK_MAX: SignedDuration = SignedDuration::from_secs(15);
-
-/// One answer: 5,000 pods with a dozen series of a dozen samples each stay below.
-const BYTES_MAX: usize = 32 * 1024 * 1024;
-
-/// Where a named source is, as an admin set it up.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Endpoint {
-    /// Without `/api/v1/query`.
-    pub url: String,
-    pub timeout: SignedDuration,
-}
-
-/// What the last request for a series brought.
-#[derive(Debug)]
-pub struct Answer {
-    pub at: Timestamp,
-    pub samples: Result<Samples, Unknown>,
-}
-
-#[derive(Default)]
-struct Feed {
-    /// Namespaces, and when they were wanted last.
-    wanted: HashMap<String, Timestamp>,
-    range: SignedDuration,
-    asked: Option<Timestamp>,
-    asking: bool,
-    interval: Option<SignedDuration>,
-    answer: Option<Arc<Answer>>,
-}
+/// Requests to one source at a time. Prometheus runs twenty queries at once, and others ask too.
+const ASKING_MAX: usize = 4;
+/// How long to wait when there is nothing to ask.
+const IDLE: SignedDuration = SignedDuration::from_secs(15);
 
 /// All series that some workload wants.
 #[derive(Default)]
 pub struct Feeds {
-    feeds: Mutex<HashMap<Series, Feed>>,
+    state: Mutex<State>,
     wake: Notify,
+    /// What leads to pods, for shapes that are counted in front of them.
+    pub services: Services,
 }
 
-/// Finds a source by name; the error says why it cannot be used.
-pub type FindSource = Arc<dyn Fn(&str) -> Result<Endpoint, String> + Send + Sync>;
+#[derive(Default)]
+struct State {
+    feeds: BTreeMap<Series, Feed>,
+    finder: Finder,
+    free: FreeQueries,
+    /// Requests under way, by source.
+    asking: HashMap<String, usize>,
+}
+
+/// A question with what it is the answer for.
+struct Started {
+    job: Job,
+    /// The series under which a search is known.
+    search: Option<Series>,
+    free: Option<FreeKey>,
+}
 
 impl Feeds {
-    /// Returns the newest answer for `series`, and keeps it coming for `namespace` over at least
-    /// `range`. `None` until the first answer that covers the namespace.
-    #[must_use]
-    pub fn wanted(
+    /// Reads what is known about a namespace with `read`, which also gets the time of the last answer,
+    /// and keeps it coming.
+    ///
+    /// # Errors
+    ///
+    /// Why nothing is known: no answer yet, or the source's last one was of no use.
+    pub fn wanted<T>(
         &self,
         series: &Series,
-        namespace: &str,
-        range: SignedDuration,
+        need: Need<'_>,
         now: Timestamp,
-    ) -> Option<Arc<Answer>> {
-        let mut feeds = self.lock();
-        let feed = feeds.entry(series.clone()).or_default();
-        let known = feed.wanted.insert(namespace.to_owned(), now);
-        if known.is_none() || feed.range < range {
-            // The answer that is there does not cover it.
-            feed.range = feed.range.max(range);
-            feed.asked = None;
-            self.wake.notify_one();
-            return None;
+        read: impl FnOnce(&Buffer, Timestamp) -> T,
+    ) -> Result<T, Unknown> {
+        let mut state = self.lock();
+        if !state.feeds.contains_key(series) {
+            let is_free = matches!(series.metric, Metric::Custom { .. });
+            if is_free && state.free_queries(&series.source) >= free::FREE_MAX {
+                return Err(too_many());
+            }
+            state.feeds.insert(series.clone(), Feed::default());
         }
-        feed.answer.clone()
+        let Some(feed) = state.feeds.get_mut(series) else {
+            return Err(Unknown::NoData);
+        };
+        if feed.want(need, now) {
+            self.wake.notify_one();
+        }
+        let until = feed.covers(need.namespace)?;
+        Ok(read(&feed.buffer, until))
     }
 
-    /// Asks for ever. Sends the namespaces of each new answer to `news`.
+    /// Returns the first candidate that has data for a workload, whose `owners` depend on the shape.
+    ///
+    /// # Errors
+    ///
+    /// Why none is known yet.
+    pub fn find(
+        &self,
+        sought: &Sought<'_>,
+        owners: &dyn Fn(SpecId) -> Vec<Owner>,
+        now: Timestamp,
+    ) -> Result<SpecId, Unknown> {
+        let mut state = self.lock();
+        let found = state.finder.wanted(sought, owners, now);
+        if found.is_err() && state.finder.due(now).is_some_and(|due| due <= now) {
+            self.wake.notify_one();
+        }
+        found
+    }
+
+    /// Returns the newest values of a query of a policy's own, and keeps them coming.
+    ///
+    /// # Errors
+    ///
+    /// Why there are none: no answer yet, or none of use.
+    pub fn values(
+        &self,
+        key: &FreeKey,
+        query: FreeQuery,
+        pace: Pace,
+        now: Timestamp,
+    ) -> Result<Vec<ValueAt>, Unknown> {
+        let mut state = self.lock();
+        let custom = state.free_queries(&key.source) - state.free.count(&key.source);
+        if custom >= free::FREE_MAX {
+            return Err(too_many());
+        }
+        let (answer, is_new) = state.free.wanted(key, query, pace, now);
+        if is_new {
+            self.wake.notify_one();
+        }
+        answer
+    }
+
+    /// Asks for ever. Sends the namespaces about which there is news to `news`.
     pub async fn run(
         self: Arc<Self>,
         cluster: Arc<dyn Cluster>,
         outside: Arc<dyn Outside>,
-        find_source: FindSource,
+        sources: Arc<Sources>,
         news: mpsc::Sender<Vec<String>>,
     ) {
-        let mut asking: FuturesUnordered<BoxFuture<'static, Done>> = FuturesUnordered::new();
+        let mut asking: FuturesUnordered<BoxFuture<'static, (Done, Started)>> =
+            FuturesUnordered::new();
         loop {
             let (due, next) = self.due(cluster.now());
-            for job in due {
-                asking.push(Box::pin(ask(
-                    job,
-                    Arc::clone(&outside),
-                    Arc::clone(&find_source),
-                )));
+            for started in due {
+                let (outside, sources) = (Arc::clone(&outside), Arc::clone(&sources));
+                asking.push(Box::pin(async move {
+                    let done = ask(started.job.clone(), outside, sources).await;
+                    (done, started)
+                }));
             }
             tokio::select! {
-                Some(done) = asking.next(), if !asking.is_empty() => {
-                    let namespaces = self.take_in(done, cluster.now());
-                    // Nobody listens any more only when the process ends.
-                    let _ = news.send(namespaces).await;
+                Some((done, started)) = asking.next(), if !asking.is_empty() => {
+                    let namespaces = self.take_in(done, &started);
+                    if !namespaces.is_empty() {
+                        // Nobody listens any more only when the process ends.
+                        let _ = news.send(namespaces).await;
+                    }
                 }
                 () = cluster.sleep_until(next) => (),
                 () = self.wake.notified() => (),
@@ -120,127 +174,163 @@ impl Feeds {
     }
 
     /// Returns what to ask now, and when to look again.
-    fn due(&self, now: Timestamp) -> (Vec<Job>, Timestamp) {
-        let mut feeds = self.lock();
-        for feed in feeds.values_mut() {
-            feed.wanted
-                .retain(|_, wanted| now.duration_since(*wanted) <= FORGET_AFTER);
+    fn due(&self, now: Timestamp) -> (Vec<Started>, Timestamp) {
+        let mut state = self.lock();
+        let state = &mut *state;
+        state.feeds.retain(|_, feed| feed.tidy(now));
+        state.finder.tidy(now);
+        state.free.tidy(now);
+        let mut started = state.start_feeds(now);
+        state.start_searches(now, &mut started);
+        state.start_free(now, &mut started);
+        let waiting = state
+            .feeds
+            .iter()
+            .filter(|(series, feed)| !feed.asking && state.has_room(&series.source))
+            .map(|(_, feed)| feed.due(now));
+        let next = waiting
+            .chain(state.finder.due(now))
+            .chain(state.free.due(now))
+            // What could not be started waits for an answer that makes room.
+            .filter(|due| *due > now)
+            .min();
+        (started, next.unwrap_or(now + IDLE).min(now + IDLE))
+    }
+
+    fn take_in(&self, done: Done, started: &Started) -> Vec<String> {
+        let mut state = self.lock();
+        let Done { job, answer } = done;
+        if let Some(count) = state.asking.get_mut(&job.series.source) {
+            *count = count.saturating_sub(1);
         }
-        feeds.retain(|_, feed| !feed.wanted.is_empty() || feed.asking);
-        let mut jobs = Vec::new();
-        let mut next = now + TICK_MAX;
-        for (series, feed) in feeds.iter_mut().filter(|(_, feed)| !feed.asking) {
-            let due = feed.asked.map_or(now, |asked| asked + feed.tick());
-            if due > now {
-                next = next.min(due);
+        match (job.question, answer) {
+            (Question::Samples(plan), Answer::Samples(outcome)) => {
+                let feed = state.feeds.get_mut(&job.series);
+                feed.map_or_else(Vec::new, |feed| feed.take_in(&plan, job.at, outcome))
+            }
+            (Question::Find(namespaces), Answer::Found(found)) => {
+                let candidate = match job.series.metric {
+                    Metric::Requests(id) | Metric::Latency(id) => Some(id),
+                    Metric::Probes(_) | Metric::Alert(_) | Metric::Custom { .. } => None,
+                };
+                let (Some(search), Some(candidate)) = (&started.search, candidate) else {
+                    return Vec::new();
+                };
+                state.finder.take_in(search, candidate, &namespaces, found)
+            }
+            (Question::Free(query), Answer::Values(values)) => {
+                let news = started
+                    .free
+                    .as_ref()
+                    .filter(|key| state.free.take_in(key, &query, values));
+                news.map(|key| key.namespace.clone()).into_iter().collect()
+            }
+            // A question has an answer of its own kind.
+            (Question::Samples(_) | Question::Find(_) | Question::Free(_), _) => Vec::new(),
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // A panic elsewhere leaves the maps whole: every change is one insertion or assignment.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn free_queries(&self, source: &str) -> usize {
+        let custom = self.feeds.keys().filter(|series| {
+            series.source == source && matches!(series.metric, Metric::Custom { .. })
+        });
+        custom.count() + self.free.count(source)
+    }
+
+    fn has_room(&self, source: &str) -> bool {
+        self.asking.get(source).copied().unwrap_or_default() < ASKING_MAX
+    }
+
+    fn started(&mut self, source: &str) {
+        *self.asking.entry(source.to_owned()).or_default() += 1;
+    }
+
+    fn start_feeds(&mut self, now: Timestamp) -> Vec<Started> {
+        let mut started = Vec::new();
+        let ready: Vec<Series> = self
+            .feeds
+            .iter()
+            .filter(|(_, feed)| !feed.asking && feed.due(now) <= now)
+            .map(|(series, _)| series.clone())
+            .collect();
+        for series in ready {
+            if !self.has_room(&series.source) {
                 continue;
             }
-            feed.asked = Some(now);
-            feed.asking = true;
-            jobs.push(Job {
-                series: series.clone(),
-                namespaces: feed.wanted.keys().cloned().collect(),
-                range: feed.range,
-                at: now,
-            });
+            let plan = self
+                .feeds
+                .get_mut(&series)
+                .and_then(|feed| feed.plan(&series, now));
+            if let Some(plan) = plan {
+                self.started(&series.source);
+                started.push(Started::of(series, Question::Samples(plan), now));
+            }
         }
-        (jobs, next)
+        started
     }
 
-    fn take_in(&self, done: Done, now: Timestamp) -> Vec<String> {
-        let mut feeds = self.lock();
-        let Some(feed) = feeds.get_mut(&done.job.series) else {
-            return Vec::new();
-        };
-        feed.asking = false;
-        if let Ok(samples) = &done.samples {
-            feed.interval = interval(samples).or(feed.interval);
+    /// A search is started whole: it is one question per shape, seldom.
+    fn start_searches(&mut self, now: Timestamp, started: &mut Vec<Started>) {
+        for (search, series, namespaces) in self.finder.start(now) {
+            self.started(&series.source);
+            let mut one = Started::of(series, Question::Find(namespaces), now);
+            one.search = Some(search);
+            started.push(one);
         }
-        feed.answer = Some(Arc::new(Answer {
-            at: now,
-            samples: done.samples,
-        }));
-        done.job.namespaces
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<Series, Feed>> {
-        // A panic elsewhere leaves the map whole: every change is one insertion or assignment.
-        self.feeds.lock().unwrap_or_else(PoisonError::into_inner)
+    fn start_free(&mut self, now: Timestamp, started: &mut Vec<Started>) {
+        for key in self.free.ready(now) {
+            if !self.has_room(&key.source) {
+                continue;
+            }
+            let Some(query) = self.free.start(&key, now) else {
+                continue;
+            };
+            self.started(&key.source);
+            let series = Series {
+                source: key.source.clone(),
+                tenant: key.tenant.clone(),
+                // What a free query asks for is in its text.
+                metric: Metric::Alert(BTreeMap::new()),
+                matchers: String::new(),
+                labels: crate::decide::LabelNames::default(),
+            };
+            let mut one = Started::of(series, Question::Free(query), now);
+            one.free = Some(key);
+            started.push(one);
+        }
     }
 }
 
-impl Feed {
-    fn tick(&self) -> SignedDuration {
-        self.interval.map_or(TICK_UNKNOWN, |interval| {
-            (interval / 2).clamp(TICK_MIN, TICK_MAX)
-        })
+impl Started {
+    fn of(series: Series, question: Question, at: Timestamp) -> Self {
+        Self {
+            job: Job {
+                series,
+                question,
+                at,
+            },
+            search: None,
+            free: None,
+        }
     }
 }
 
-/// The smallest gap between two scrapes of one pod.
-fn interval(samples: &Samples) -> Option<SignedDuration> {
-    samples
-        .values()
-        .flat_map(|samples| samples.windows(2))
-        .filter_map(|pair| match pair {
-            [first, second] => Some(second.at.duration_since(first.at)),
-            _ => None,
-        })
-        .filter(SignedDuration::is_positive)
-        .min()
-}
-
-struct Job {
-    series: Series,
-    namespaces: Vec<String>,
-    range: SignedDuration,
-    at: Timestamp,
-}
-
-struct Done {
-    job: Job,
-    samples: Result<Samples, Unknown>,
-}
-
-async fn ask(job: Job, outside: Arc<dyn Outside>, find_source: FindSource) -> Done {
-    let samples = match find_source(&job.series.source) {
-        Ok(endpoint) => ask_source(&job, &endpoint, outside.as_ref()).await,
-        Err(cause) => Err(Unknown::NoSource { cause }),
-    };
-    Done { job, samples }
-}
-
-async fn ask_source(
-    job: &Job,
-    endpoint: &Endpoint,
-    outside: &dyn Outside,
-) -> Result<Samples, Unknown> {
-    let mut namespaces = job.namespaces.clone();
-    namespaces.sort();
-    let selector = job.series.selector(namespaces.iter().map(String::as_str));
-    let range = job.range.as_secs();
-    let query = Query {
-        url: format!("{}/api/v1/query", endpoint.url.trim_end_matches('/')),
-        form: vec![
-            ("query", format!("{selector}[{range}s]")),
-            ("time", format!("{}", job.at)),
-            ("timeout", format!("{}s", endpoint.timeout.as_secs().max(1))),
-        ],
-        access: Arc::default(),
-        timeout: endpoint.timeout,
-        bytes_max: BYTES_MAX,
-    };
-    let body = outside
-        .query(&query)
-        .await
-        .map_err(|error| Unknown::NoAnswer {
-            cause: cause(&error),
-        })?;
-    answer::read(&body, &job.series)
-}
-
-fn cause(error: &QueryError) -> String {
-    error.to_string()
+fn too_many() -> Unknown {
+    Unknown::NoSource {
+        cause: format!(
+            "{} queries of policies' own are asked of it already, the most there may be; a preset is asked once for all workloads",
+            free::FREE_MAX
+        ),
+    }
 }
 
 #[cfg(test)]

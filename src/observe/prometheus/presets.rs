@@ -1,167 +1,386 @@
-//! The shapes of metrics that are known by name.
+//! The shapes of request metrics that are known by name, as data.
+//!
+//! Says what a shape looks like. Who asks for it is [`super::feeds`]; what a series of it is about is
+//! read in [`super::series`].
 
-use std::collections::BTreeMap;
+use std::borrow::Cow;
 
-use crate::decide::{Preset, Probe};
+use super::answer::Labels;
+use crate::decide::{LabelNames, Preset};
 
-/// Which counters to read.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Metric {
-    Requests(Preset),
-    Probes(Probe),
+/// One shape of request metrics, as one kind of set-up labels it.
+#[derive(Debug)]
+pub struct Spec {
+    pub preset: Preset,
+    /// Names of counters. The first that a pod has data under counts for it, the others would count
+    /// the same requests again.
+    pub counters: &'static [&'static str],
+    /// Names under which the count of a native histogram is a counter too, after `counters`.
+    pub native_counters: &'static [&'static str],
+    /// Matchers that belong to the shape, in the syntax of `PromQL`.
+    pub own: &'static str,
+    pub failed: Failed,
+    pub latency: Option<Histogram>,
+    pub identity: Identity,
+    /// Of several targets that report on one pod, one counts: they are the same proxy.
+    pub one_target: bool,
 }
 
-/// Counters of one shape from one source: what one request asks for.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Series {
-    /// Name of the `MetricSource`.
-    pub source: String,
-    pub metric: Metric,
-    /// More matchers of the policy; empty for none.
-    pub matchers: String,
+/// A histogram of how long requests take.
+#[derive(Clone, Copy, Debug)]
+pub struct Histogram {
+    /// Without `_bucket`, which is also what it is called as a native one.
+    pub name: &'static str,
+    pub unit: Unit,
 }
 
-/// What one series counts, by its labels.
+/// What a histogram counts in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Outcome {
-    Succeeded,
-    Failed,
-    /// Neither: the kubelet could not tell.
-    Neither,
+pub enum Unit {
+    Seconds,
+    Milliseconds,
 }
 
-/// The labels under which the usual client libraries put the status code.
-const CODE_LABELS: [&str; 3] = ["code", "status", "status_code"];
+/// Which requests failed through the fault of the server, by the labels of their series.
+#[derive(Clone, Copy, Debug)]
+pub enum Failed {
+    /// The first of these labels that is there begins with 5: a code, or a class such as `5xx`.
+    Code(&'static [&'static str]),
+    /// The label holds the name of a code of gRPC that is the server's fault.
+    Grpc(&'static str),
+    /// By `response_code`, or by `grpc_response_status` for gRPC, whose HTTP status is always 200.
+    Istio,
+    /// The proxy has classified the response itself, retries and gRPC included.
+    Linkerd,
+    /// By the status, or where there was none because an exception came first, by the type of error.
+    OpenTelemetry,
+    /// By the status, or by the outcome.
+    Micrometer,
+}
 
-impl Series {
-    /// Returns the selector for the pods of `namespaces`, with which a range is asked for.
-    #[must_use]
-    pub fn selector<'a>(&self, namespaces: impl Iterator<Item = &'a str>) -> String {
-        let namespaces: Vec<String> = namespaces.map(quoted_regex).collect();
-        let (name, own) = match self.metric {
-            Metric::Requests(Preset::HttpRequests) => ("http_requests_total", String::new()),
-            // The destination's report is about this pod, whoever called it.
-            Metric::Requests(Preset::Istio) => (
-                "istio_requests_total",
-                ",reporter=\"destination\"".to_owned(),
-            ),
-            Metric::Requests(_) => ("absent_metric", String::new()),
-            Metric::Probes(probe) => (
-                "prober_probe_total",
-                format!(",probe_type=\"{}\"", probe.name()),
-            ),
-        };
-        let separator = if self.matchers.is_empty() { "" } else { "," };
-        format!(
-            "{name}{{namespace=~\"{}\"{own}{separator}{}}}",
-            namespaces.join("|"),
-            self.matchers
-        )
-    }
+/// What a series is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Identity {
+    /// The pod that counted, by these labels.
+    Pod {
+        namespace: &'static str,
+        pod: &'static str,
+    },
+    /// The pod behind a sidecar, or the workload behind a waypoint, which has no sidecars.
+    Istio { pod: &'static str },
+    /// A Service, by these labels.
+    Service {
+        namespace: &'static str,
+        service: &'static str,
+    },
+    /// `<namespace>-<service>-<port>@<provider>` in this label.
+    Traefik { service: &'static str },
+    /// `<namespace>_<service>_<port>` in `envoy_cluster_name`.
+    ContourCluster,
+    /// `httproute/<namespace>/<route>/rule/<number>` in `envoy_cluster_name`.
+    EnvoyGatewayCluster,
+}
 
-    /// Returns what a series with these labels counts.
+impl Identity {
+    /// Says whether series of the revision's own pods are told from those of other revisions.
     #[must_use]
-    pub fn outcome(&self, labels: &BTreeMap<String, String>) -> Outcome {
-        let label = |name: &str| labels.get(name).map(String::as_str);
-        match self.metric {
-            Metric::Requests(Preset::HttpRequests) => {
-                by_code(CODE_LABELS.iter().find_map(|name| label(name)))
-            }
-            Metric::Requests(Preset::Istio) => by_code(label("response_code")),
-            Metric::Requests(_) => Outcome::Neither,
-            Metric::Probes(_) => match label("result") {
-                Some("successful") => Outcome::Succeeded,
-                Some("failed") => Outcome::Failed,
-                Some(_) | None => Outcome::Neither,
-            },
+    pub const fn tells_revisions_apart(self) -> bool {
+        match self {
+            Self::Pod { .. } | Self::Istio { .. } => true,
+            Self::Service { .. }
+            | Self::Traefik { .. }
+            | Self::ContourCluster
+            | Self::EnvoyGatewayCluster => false,
         }
     }
 }
 
-fn by_code(code: Option<&str>) -> Outcome {
-    if code.is_some_and(|code| code.starts_with('5')) {
-        Outcome::Failed
-    } else {
-        Outcome::Succeeded
+const POD: Identity = Identity::Pod {
+    namespace: "namespace",
+    pod: "pod",
+};
+
+/// How the client libraries that people use most name the label of the status code.
+const HTTP_CODES: &[&str] = &[
+    "code",
+    "status",
+    "status_code",
+    "http_status",
+    "response_code",
+];
+
+const ENVOY_CODES: &[&str] = &["envoy_response_code", "envoy_response_code_class"];
+/// The second counts by class and is there where the first is filtered out.
+const ENVOY_COUNTERS: &[&str] = &["envoy_cluster_upstream_rq", "envoy_cluster_upstream_rq_xx"];
+const ENVOY_LATENCY: Histogram = Histogram {
+    name: "envoy_cluster_upstream_rq_time",
+    unit: Unit::Milliseconds,
+};
+
+const INGRESS_NGINX: Spec = Spec {
+    preset: Preset::IngressNginx,
+    counters: &["nginx_ingress_controller_requests"],
+    native_counters: &[],
+    own: "",
+    failed: Failed::Code(&["status"]),
+    latency: Some(Histogram {
+        name: "nginx_ingress_controller_request_duration_seconds",
+        unit: Unit::Seconds,
+    }),
+    identity: Identity::Service {
+        namespace: "exported_namespace",
+        service: "exported_service",
+    },
+    one_target: false,
+};
+
+const TRAEFIK: Spec = Spec {
+    preset: Preset::Traefik,
+    counters: &["traefik_service_requests_total"],
+    native_counters: &[],
+    own: "",
+    failed: Failed::Code(&["code"]),
+    latency: Some(Histogram {
+        name: "traefik_service_request_duration_seconds",
+        unit: Unit::Seconds,
+    }),
+    identity: Identity::Traefik {
+        service: "exported_service",
+    },
+    one_target: false,
+};
+
+/// In the order in which `Auto` looks: meshes first, whose proxies count also what the app could not
+/// answer; then what the apps count themselves; last what is counted in front of them, which does not
+/// tell revisions apart. A preset with more than one entry is labelled in more than one way.
+pub const SPECS: &[Spec] = &[
+    Spec {
+        preset: Preset::Istio,
+        counters: &["istio_requests_total"],
+        native_counters: &[],
+        // What the source reports is about this pod too, and would count everything twice.
+        own: r#"reporter=~"destination|waypoint""#,
+        failed: Failed::Istio,
+        latency: Some(Histogram {
+            name: "istio_request_duration_milliseconds",
+            unit: Unit::Milliseconds,
+        }),
+        identity: Identity::Istio { pod: "pod" },
+        one_target: true,
+    },
+    Spec {
+        preset: Preset::Linkerd,
+        counters: &["response_total"],
+        native_counters: &[],
+        own: r#"direction="inbound""#,
+        failed: Failed::Linkerd,
+        latency: Some(Histogram {
+            name: "response_latency_ms",
+            unit: Unit::Milliseconds,
+        }),
+        identity: POD,
+        one_target: true,
+    },
+    Spec {
+        preset: Preset::OpenTelemetry,
+        counters: &[
+            "http_server_request_duration_seconds_count",
+            // The conventions before they were stable.
+            "http_server_duration_milliseconds_count",
+        ],
+        native_counters: &["http_server_request_duration_seconds"],
+        own: "",
+        failed: Failed::OpenTelemetry,
+        latency: Some(Histogram {
+            name: "http_server_request_duration_seconds",
+            unit: Unit::Seconds,
+        }),
+        identity: POD,
+        one_target: false,
+    },
+    Spec {
+        preset: Preset::Micrometer,
+        counters: &["http_server_requests_seconds_count"],
+        native_counters: &["http_server_requests_seconds"],
+        own: "",
+        failed: Failed::Micrometer,
+        latency: Some(Histogram {
+            name: "http_server_requests_seconds",
+            unit: Unit::Seconds,
+        }),
+        identity: POD,
+        one_target: false,
+    },
+    Spec {
+        preset: Preset::HttpRequests,
+        counters: &[
+            "http_requests_total",
+            "http_request_duration_seconds_count",
+            "http_server_requests_total",
+            "http_request_total",
+        ],
+        native_counters: &["http_request_duration_seconds"],
+        own: "",
+        failed: Failed::Code(HTTP_CODES),
+        latency: Some(Histogram {
+            name: "http_request_duration_seconds",
+            unit: Unit::Seconds,
+        }),
+        identity: POD,
+        one_target: false,
+    },
+    Spec {
+        preset: Preset::Grpc,
+        counters: &["grpc_server_handled_total"],
+        native_counters: &[],
+        own: "",
+        failed: Failed::Grpc("grpc_code"),
+        latency: Some(Histogram {
+            name: "grpc_server_handling_seconds",
+            unit: Unit::Seconds,
+        }),
+        identity: POD,
+        one_target: false,
+    },
+    INGRESS_NGINX,
+    // Scraped with honorLabels: nothing had to be renamed.
+    Spec {
+        identity: Identity::Service {
+            namespace: "namespace",
+            service: "service",
+        },
+        ..INGRESS_NGINX
+    },
+    TRAEFIK,
+    Spec {
+        identity: Identity::Traefik { service: "service" },
+        ..TRAEFIK
+    },
+    Spec {
+        preset: Preset::Contour,
+        counters: ENVOY_COUNTERS,
+        native_counters: &[],
+        own: "",
+        failed: Failed::Code(ENVOY_CODES),
+        latency: Some(ENVOY_LATENCY),
+        identity: Identity::ContourCluster,
+        one_target: false,
+    },
+    Spec {
+        preset: Preset::EnvoyGateway,
+        counters: ENVOY_COUNTERS,
+        native_counters: &[],
+        own: "",
+        failed: Failed::Code(ENVOY_CODES),
+        latency: Some(ENVOY_LATENCY),
+        identity: Identity::EnvoyGatewayCluster,
+        one_target: false,
+    },
+];
+
+/// Where a [`Spec`] stands in [`SPECS`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SpecId(usize);
+
+impl SpecId {
+    /// Returns the shapes that `preset` stands for, in the order in which they are tried.
+    pub fn of(preset: Preset) -> impl Iterator<Item = Self> {
+        SPECS
+            .iter()
+            .enumerate()
+            .filter(move |(_, spec)| preset == Preset::Auto || spec.preset == preset)
+            .map(|(place, _)| Self(place))
+    }
+
+    /// Returns the first of all.
+    #[must_use]
+    pub const fn fallback() -> Self {
+        Self(0)
+    }
+
+    /// Says whether this shape is one that a policy's own names of labels leave: where it says which
+    /// label to look at, other spellings of the same shape are not tried.
+    #[must_use]
+    pub fn fits(self, labels: &LabelNames) -> bool {
+        let same = |other: &Spec| other.preset == self.spec().preset;
+        let first = SPECS.iter().position(same) == Some(self.0);
+        labels.namespace.is_none() || first
+    }
+
+    /// Returns the shape.
+    #[must_use]
+    pub fn spec(self) -> &'static Spec {
+        &SPECS[self.0]
     }
 }
 
-/// Names of namespaces hold nothing special, but nothing that comes from an object goes unescaped
-/// into a query.
-fn quoted_regex(name: &str) -> String {
-    name.chars()
-        .flat_map(|character| {
-            let plain = character.is_ascii_alphanumeric() || character == '-' || character == '_';
-            let escape = if plain { "" } else { "\\\\" };
-            escape.chars().chain([character])
-        })
-        .filter(|character| *character != '"' && *character != '\n')
-        .collect()
+impl Failed {
+    /// Says whether a series with these labels counts requests that failed.
+    #[must_use]
+    pub fn is_failed(self, labels: &Labels<'_>) -> bool {
+        let five = |name: &str| labels.get(name).map(|code| code.starts_with('5'));
+        match self {
+            Self::Code(names) => names.iter().find_map(|name| five(name)).unwrap_or(false),
+            Self::Grpc(name) => labels.get(name).is_some_and(is_server_fault),
+            Self::Istio => {
+                five("response_code") == Some(true)
+                    || labels
+                        .get("grpc_response_status")
+                        .is_some_and(is_server_fault)
+            }
+            Self::Linkerd => labels.get("classification") == Some("failure"),
+            Self::OpenTelemetry => five("http_response_status_code")
+                .or_else(|| five("http_status_code"))
+                .unwrap_or_else(|| {
+                    labels
+                        .get("error_type")
+                        .is_some_and(|kind| !kind.is_empty())
+                }),
+            Self::Micrometer => {
+                five("status") == Some(true) || labels.get("outcome") == Some("SERVER_ERROR")
+            }
+        }
+    }
+
+    /// Returns the labels that [`is_failed`](Self::is_failed) reads.
+    #[must_use]
+    pub const fn labels(self) -> &'static [&'static str] {
+        match self {
+            Self::Code(names) => names,
+            Self::Grpc(_) => &["grpc_code"],
+            Self::Istio => &["response_code", "grpc_response_status"],
+            Self::Linkerd => &["classification"],
+            Self::OpenTelemetry => &[
+                "http_response_status_code",
+                "http_status_code",
+                "error_type",
+            ],
+            Self::Micrometer => &["status", "outcome"],
+        }
+    }
+}
+
+/// The codes that OpenTelemetry's conventions for gRPC count as errors of a server, as Go and Java
+/// spell them and as numbers: the others say that the client asked for something it should not have.
+const SERVER_FAULTS: [(&str, &str); 6] = [
+    ("unknown", "2"),
+    ("deadlineexceeded", "4"),
+    ("unimplemented", "12"),
+    ("internal", "13"),
+    ("unavailable", "14"),
+    ("dataloss", "15"),
+];
+
+fn is_server_fault(code: &str) -> bool {
+    let plain: Cow<'_, str> = if code.bytes().all(|byte| byte.is_ascii_lowercase()) {
+        code.into()
+    } else {
+        code.replace('_', "").to_ascii_lowercase().into()
+    };
+    SERVER_FAULTS
+        .iter()
+        .any(|(name, number)| plain == *name || plain == *number)
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn series(metric: Metric, matchers: &str) -> Series {
-        Series {
-            source: "default".to_owned(),
-            metric,
-            matchers: matchers.to_owned(),
-        }
-    }
-
-    #[track_caller]
-    fn check(metric: Metric, matchers: &str, expected: &str) {
-        let selector = series(metric, matchers).selector(["shop", "pay-ments"].into_iter());
-        assert_eq!(selector, expected);
-    }
-
-    #[test]
-    fn one_selector_serves_all_namespaces() {
-        check(
-            Metric::Requests(Preset::HttpRequests),
-            "",
-            r#"http_requests_total{namespace=~"shop|pay-ments"}"#,
-        );
-        check(
-            Metric::Requests(Preset::Istio),
-            r#"request_protocol="http""#,
-            r#"istio_requests_total{namespace=~"shop|pay-ments",reporter="destination",request_protocol="http"}"#,
-        );
-        check(
-            Metric::Probes(Probe::Liveness),
-            "",
-            r#"prober_probe_total{namespace=~"shop|pay-ments",probe_type="Liveness"}"#,
-        );
-    }
-
-    #[test]
-    fn nothing_breaks_out_of_the_selector() {
-        assert_eq!(quoted_regex("a.b"), r"a\\.b");
-        assert_eq!(quoted_regex("a\"} or b{"), r"a\\\\}\\ or\\ b\\{");
-    }
-
-    #[track_caller]
-    fn check_outcome(metric: Metric, label: &str, value: &str, expected: Outcome) {
-        let labels = BTreeMap::from([(label.to_owned(), value.to_owned())]);
-        assert_eq!(series(metric, "").outcome(&labels), expected);
-    }
-
-    #[test]
-    fn failures_are_told_by_the_labels_of_each_shape() {
-        let http = Metric::Requests(Preset::HttpRequests);
-        for label in CODE_LABELS {
-            check_outcome(http, label, "503", Outcome::Failed);
-            check_outcome(http, label, "5xx", Outcome::Failed);
-            check_outcome(http, label, "404", Outcome::Succeeded);
-        }
-        let istio = Metric::Requests(Preset::Istio);
-        check_outcome(istio, "response_code", "500", Outcome::Failed);
-        check_outcome(istio, "code", "500", Outcome::Succeeded);
-        let probes = Metric::Probes(Probe::Liveness);
-        check_outcome(probes, "result", "failed", Outcome::Failed);
-        check_outcome(probes, "result", "successful", Outcome::Succeeded);
-        check_outcome(probes, "result", "unknown", Outcome::Neither);
-    }
-}
+mod tests;

@@ -5,10 +5,11 @@ use std::sync::Mutex;
 use async_trait::async_trait;
 use serde_json::json;
 
+use super::credentials::secrets_of;
 use super::*;
 use crate::api::parse::metric_source;
-use crate::port::Error;
 use crate::port::simulated::{ApiFault, ApiRule, Settings, SimulatedCluster, Verb};
+use crate::port::{Auth, Credential, Error, Method, Secret};
 
 const OWN: &str = "astern-system";
 

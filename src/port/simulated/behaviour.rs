@@ -7,6 +7,8 @@ use jiff::SignedDuration;
 pub struct Behaviour {
     /// False: the registry does not have it.
     pub exists: bool,
+    /// Why its container cannot be created, such as `CreateContainerConfigError`; `None` where it can.
+    pub cannot_be_created: Option<&'static str>,
     /// From the pod's creation until its container runs.
     pub starts_after: SignedDuration,
     /// From the container's start until it is ready. `None`: never.
@@ -14,6 +16,8 @@ pub struct Behaviour {
     /// From the container's start until it exits. `None`: never.
     pub exits_after: Option<SignedDuration>,
     pub exit_code: i32,
+    /// The kernel ends it for want of memory.
+    pub out_of_memory: bool,
     /// From the container's start until its liveness probe begins to fail. `None`: never.
     pub liveness_fails_after: Option<SignedDuration>,
     /// Answered by each ready pod.
@@ -26,10 +30,12 @@ impl Default for Behaviour {
     fn default() -> Self {
         Self {
             exists: true,
+            cannot_be_created: None,
             starts_after: SignedDuration::from_secs(1),
             ready_after: Some(SignedDuration::from_secs(2)),
             exits_after: None,
             exit_code: 1,
+            out_of_memory: false,
             liveness_fails_after: None,
             requests_per_second: 20.0,
             error_rate: 0.0,
@@ -56,6 +62,25 @@ impl Behaviour {
         }
     }
 
+    /// Takes more memory than it may have, `after` each start.
+    #[must_use]
+    pub fn out_of_memory(after: SignedDuration) -> Self {
+        Self {
+            exit_code: 137,
+            out_of_memory: true,
+            ..Self::crashing(after)
+        }
+    }
+
+    /// Refers to a `ConfigMap` that is not there.
+    #[must_use]
+    pub fn misconfigured() -> Self {
+        Self {
+            cannot_be_created: Some("CreateContainerConfigError"),
+            ..Self::default()
+        }
+    }
+
     /// Answers, but its liveness probe fails from `after` each start.
     #[must_use]
     pub fn failing_liveness(after: SignedDuration) -> Self {
@@ -71,6 +96,15 @@ impl Behaviour {
         Self {
             ready_after: None,
             ..Self::default()
+        }
+    }
+
+    /// Returns why its container never runs.
+    pub(super) fn obstacle(&self) -> Option<&'static str> {
+        if self.exists {
+            self.cannot_be_created
+        } else {
+            Some("ErrImagePull")
         }
     }
 

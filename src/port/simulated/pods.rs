@@ -83,13 +83,10 @@ impl World {
         let image = text(container, "/image");
         let behaviour = self.behaviour(image);
         let state = State::Waiting {
-            reason: if behaviour.exists {
-                "ContainerCreating"
-            } else {
-                "ErrImagePull"
-            },
+            reason: behaviour.obstacle().unwrap_or("ContainerCreating"),
             until: behaviour
-                .exists
+                .obstacle()
+                .is_none()
                 .then_some(self.now + behaviour.starts_after),
         };
         ContainerRun {
@@ -141,7 +138,8 @@ impl World {
         if let Some(due) = next.filter(|due| *due > self.now) {
             self.at(due, Task::MovePod(pod.clone()));
         }
-        let reported = self.report(&value, &run, all_ready && run.ends.is_none());
+        let ready = all_ready && run.ends.is_none() && !self.is_lost(&value);
+        let reported = self.report(&value, &run, ready);
         self.runs.insert(pod.clone(), run);
         self.controller_write(pod, reported, Part::Status);
     }
@@ -171,6 +169,12 @@ impl World {
                 ],
             }),
         );
+        let marks = items(pod, "/status/conditions")
+            .iter()
+            .filter(|condition| condition["type"] == "DisruptionTarget");
+        if let Some(conditions) = reported["status"]["conditions"].as_array_mut() {
+            conditions.extend(marks.cloned());
+        }
         reported
     }
 
@@ -263,7 +267,14 @@ impl ContainerRun {
             .map(|after| (since + after, behaviour.exit_code));
         let end = [killed, exits].into_iter().flatten().min();
         match end {
-            Some((end, code)) if end <= now => Some(self.fail(since, now, code)),
+            Some((end, code)) if end <= now => {
+                let reason = match code {
+                    0 => "Completed",
+                    _ if behaviour.out_of_memory => "OOMKilled",
+                    _ => "Error",
+                };
+                Some(self.fail(since, now, (reason, code)))
+            }
             _ => {
                 let ready = behaviour.ready_after.map(|after| since + after);
                 let ready = ready.filter(|at| *at > now);
@@ -274,14 +285,14 @@ impl ContainerRun {
 
     /// Ends the container and returns when it starts again: at once the first time, then later and
     /// later.
-    fn fail(&mut self, since: Timestamp, now: Timestamp, code: i32) -> Timestamp {
+    fn fail(&mut self, since: Timestamp, now: Timestamp, (reason, code): (&str, i32)) -> Timestamp {
         let wait = match self.restarts {
             0 => SignedDuration::from_secs(1),
             restarts => (BACK_OFF * (1 << (restarts - 1).min(5))).min(BACK_OFF_MAX),
         };
         self.last = Some(json!({
             "exitCode": code,
-            "reason": if code == 0 { "Completed" } else { "Error" },
+            "reason": reason,
             "startedAt": stamp(since),
             "finishedAt": stamp(now),
         }));

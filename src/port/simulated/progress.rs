@@ -5,12 +5,14 @@ use serde_json::{Map, Value, json};
 
 use super::deployments::{Deployment, ReplicaSet, Revisions, conditions_without};
 use super::fields::{items, number, set, stamp, text, time};
+use super::replica_sets::replica_failure;
 use super::rollout::is_complete;
 use super::server::Part;
 use super::world::{Task, World};
 
 const PROGRESSING: &str = "Progressing";
 const AVAILABLE: &str = "Available";
+const FAILURE: &str = "ReplicaFailure";
 const PAUSED: &str = "DeploymentPaused";
 const TIMED_OUT: &str = "ProgressDeadlineExceeded";
 const DONE: &str = "NewReplicaSetAvailable";
@@ -87,6 +89,7 @@ impl World {
         self.set_availability(&mut value, deployment);
         if !deployment.paused {
             self.set_progress(&mut value, deployment, revisions);
+            set_failure(&mut value, revisions);
         }
         if value != *deployment.value {
             self.controller_write(&deployment.object, value, Part::Status);
@@ -203,6 +206,18 @@ impl World {
         }));
         set(value, &["status", "conditions"], conditions);
     }
+}
+
+/// Shows that pods of a replica set are refused, the newest one's first.
+fn set_failure(value: &mut Value, revisions: &Revisions) {
+    let mut conditions = conditions_without(value, FAILURE);
+    let mut newest_first = revisions.new.iter().chain(&revisions.old);
+    conditions.extend(
+        newest_first
+            .find_map(|set| replica_failure(&set.value))
+            .cloned(),
+    );
+    set(value, &["status", "conditions"], conditions);
 }
 
 fn counts(deployment: &Deployment, revisions: &Revisions) -> Map<String, Value> {

@@ -1,6 +1,6 @@
-//! A metric source that scrapes the simulated pods and answers instant queries of range selectors.
+//! A metric source that scrapes the simulated pods and answers the queries that Astern asks.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::faults::MetricsFault;
 use super::fields::text;
 use super::pods::{ContainerRun, Probe, State};
-use super::promql::Range;
+use super::promql::{Expression, Fold, Form, Range, Selector};
 use super::world::{Task, World, scrambled};
 use crate::port::{ObjectRef, Query, QueryError};
 
@@ -62,6 +62,100 @@ impl Series {
     }
 }
 
+/// How far back Prometheus looks for the newest sample of a series.
+const LOOKBACK: SignedDuration = SignedDuration::from_mins(5);
+
+impl Series {
+    fn answer(&self, form: &Form, time: Timestamp) -> Value {
+        match form {
+            Form::Range(range) => {
+                json!({ "resultType": "matrix", "result": self.matrix(range, time) })
+            }
+            Form::Group { by, selector } => {
+                let groups: BTreeSet<Labels> = self
+                    .at(selector, time)
+                    .map(|(labels, _)| only(labels, by))
+                    .collect();
+                let rows = groups.into_iter();
+                let rows: Vec<Value> = rows
+                    .map(|labels| json!({ "metric": labels, "value": [seconds(time), "1"] }))
+                    .collect();
+                json!({ "resultType": "vector", "result": rows })
+            }
+            Form::Subquery {
+                expression,
+                length,
+                step,
+            } => {
+                let rows = self.subquery(expression, time, *length, *step);
+                json!({ "resultType": "matrix", "result": rows })
+            }
+        }
+    }
+
+    /// Returns the newest sample of each series at a time.
+    fn at(&self, selector: &Selector, time: Timestamp) -> impl Iterator<Item = (&Labels, f64)> {
+        let selected = self.0.iter().filter(|(labels, _)| selector.selects(labels));
+        selected.filter_map(move |(labels, samples)| {
+            let newest = samples.iter().rev().find(|(at, _)| *at <= time);
+            let fresh = newest.filter(|(at, _)| *at + LOOKBACK > time);
+            fresh.map(|(_, value)| (labels, *value))
+        })
+    }
+
+    fn subquery(
+        &self,
+        expression: &Expression,
+        time: Timestamp,
+        length: SignedDuration,
+        step: SignedDuration,
+    ) -> Vec<Value> {
+        let step = step.as_secs().max(1);
+        let first = (time - length).as_second().div_euclid(step) + 1;
+        let last = time.as_second().div_euclid(step);
+        let mut rows: BTreeMap<Labels, Vec<Value>> = BTreeMap::new();
+        for number in first..=last {
+            let Ok(at) = Timestamp::from_second(number * step) else {
+                continue;
+            };
+            for (labels, value) in self.folded(expression, at) {
+                let row = rows.entry(labels).or_default();
+                row.push(json!([seconds(at), value.to_string()]));
+            }
+        }
+        let rows = rows.into_iter();
+        rows.map(|(labels, values)| json!({ "metric": labels, "values": values }))
+            .collect()
+    }
+
+    fn folded(&self, expression: &Expression, at: Timestamp) -> BTreeMap<Labels, f64> {
+        let mut folded = BTreeMap::new();
+        for (labels, value) in self.at(&expression.selector, at) {
+            let Some((fold, by)) = &expression.fold else {
+                folded.insert(labels.clone(), value);
+                continue;
+            };
+            let fold = |known: &mut f64| match fold {
+                Fold::Sum => *known += value,
+                Fold::Min => *known = known.min(value),
+                Fold::Max => *known = known.max(value),
+            };
+            folded
+                .entry(only(labels, by))
+                .and_modify(fold)
+                .or_insert(value);
+        }
+        folded
+    }
+}
+
+fn only(labels: &Labels, names: &[String]) -> Labels {
+    let wanted = labels.iter().filter(|(name, _)| names.contains(name));
+    wanted
+        .map(|(name, value)| (name.clone(), value.clone()))
+        .collect()
+}
+
 impl World {
     /// Every target has a moment of its own within the interval, as with the real one.
     pub(super) fn first_scrape(&mut self, pod: &ObjectRef) {
@@ -96,6 +190,12 @@ impl World {
         let uid = text(&value, "/metadata/uid");
         for (mut labels, count) in samples {
             labels.insert("namespace".to_owned(), pod.namespace.clone());
+            if labels.contains_key("reporter") {
+                labels.insert(
+                    "destination_workload_namespace".to_owned(),
+                    pod.namespace.clone(),
+                );
+            }
             labels.insert("pod".to_owned(), pod.name.clone());
             if labels.contains_key("probe_type") {
                 labels.insert("pod_uid".to_owned(), uid.to_owned());
@@ -125,15 +225,15 @@ impl World {
             let found = query.form.iter().find(|(key, _)| *key == name);
             found.map(|(_, value)| value.as_str())
         };
-        let range = parameter("query").and_then(Range::parse);
-        let range = range.ok_or(QueryError::Status(400))?;
+        let form = parameter("query").and_then(Form::parse);
+        let form = form.ok_or(QueryError::Status(400))?;
         let time = match parameter("time") {
             Some(time) => parsed_time(time).ok_or(QueryError::Status(400))?,
             None => self.now,
         };
         let mut answer = json!({
             "status": "success",
-            "data": { "resultType": "matrix", "result": self.series.matrix(&range, time) },
+            "data": self.series.answer(&form, time),
         });
         match &self.faults.metrics {
             MetricsFault::None | MetricsFault::Slow(_) => {}
@@ -210,7 +310,7 @@ fn spoil(answer: &mut Value) {
     };
     let values = series
         .iter_mut()
-        .filter_map(|one| one["values"].as_array_mut());
+        .filter_map(|one| one.get_mut("values")?.as_array_mut());
     for sample in values.flatten() {
         sample[1] = "NaN".into();
     }

@@ -1,14 +1,112 @@
-//! The one form of query that the simulated source understands: `metric{label="value", …}[60s]`.
+//! The forms of query that the simulated source understands:
+//!
+//! - `metric{label="value", …}[60s]`, which gives the samples as they are;
+//! - `group by (label, …) (metric{…})`, which gives one series per combination;
+//! - `(expression)[60s:5s]`, where the expression is a selector, or `sum`, `min` or `max` of one, with or
+//!   without `by (label, …)`, and is taken at whole multiples of the step.
 
 use std::collections::BTreeMap;
 
 use jiff::SignedDuration;
 
+/// A query of one of the forms that are understood.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Form {
+    Range(Range),
+    Group {
+        by: Vec<String>,
+        selector: Selector,
+    },
+    Subquery {
+        expression: Expression,
+        length: SignedDuration,
+        step: SignedDuration,
+    },
+}
+
+/// What a subquery is about.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Expression {
+    pub(super) selector: Selector,
+    /// `None` for the selector itself.
+    pub(super) fold: Option<(Fold, Vec<String>)>,
+}
+
+/// How several series become one.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum Fold {
+    Sum,
+    Min,
+    Max,
+}
+
+impl Form {
+    /// Reads `query`, or returns `None` if it has any other form.
+    pub(super) fn parse(query: &str) -> Option<Self> {
+        let query = query.trim();
+        if let Some(rest) = query.strip_prefix("group by") {
+            let (by, rest) = label_list(rest)?;
+            let selector = Selector::parse(bracketed(rest)?)?;
+            return Some(Self::Group { by, selector });
+        }
+        let (before, length) = query.strip_suffix(']')?.rsplit_once('[')?;
+        let Some((length, step)) = length.split_once(':') else {
+            return Range::parse(query).map(Self::Range);
+        };
+        Some(Self::Subquery {
+            expression: Expression::parse(bracketed(before)?)?,
+            length: duration(length.trim())?,
+            step: duration(step.trim())?,
+        })
+    }
+}
+
+impl Expression {
+    fn parse(text: &str) -> Option<Self> {
+        let text = text.trim();
+        let folds = [("sum", Fold::Sum), ("min", Fold::Min), ("max", Fold::Max)];
+        for (name, fold) in folds {
+            let Some(rest) = text.strip_prefix(name) else {
+                continue;
+            };
+            let rest = rest.trim_start();
+            let (by, rest) = match rest.strip_prefix("by") {
+                Some(rest) => label_list(rest)?,
+                None => (Vec::new(), rest),
+            };
+            if rest.trim_start().starts_with('(') {
+                let selector = Selector::parse(bracketed(rest)?)?;
+                let fold = Some((fold, by));
+                return Some(Self { selector, fold });
+            }
+        }
+        let selector = Selector::parse(text)?;
+        let fold = None;
+        Some(Self { selector, fold })
+    }
+}
+
+fn bracketed(text: &str) -> Option<&str> {
+    text.trim().strip_prefix('(')?.strip_suffix(')')
+}
+
+fn label_list(text: &str) -> Option<(Vec<String>, &str)> {
+    let (labels, rest) = text.trim_start().strip_prefix('(')?.split_once(')')?;
+    let labels = labels.split(',').map(|label| label.trim().to_owned());
+    Some((labels.collect(), rest))
+}
+
 /// A range selector.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Range {
-    matchers: Vec<Matcher>,
+    selector: Selector,
     pub(super) length: SignedDuration,
+}
+
+/// A selector of series.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Selector {
+    matchers: Vec<Matcher>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,6 +121,19 @@ impl Range {
     /// Reads `query`, or returns `None` if it has any other form.
     pub(super) fn parse(query: &str) -> Option<Self> {
         let (selector, length) = query.trim().strip_suffix(']')?.rsplit_once('[')?;
+        let length = duration(length.trim())?;
+        let selector = Selector::parse(selector)?;
+        Some(Self { selector, length })
+    }
+
+    /// Says whether every matcher accepts `labels`.
+    pub(super) fn selects(&self, labels: &BTreeMap<String, String>) -> bool {
+        self.selector.selects(labels)
+    }
+}
+
+impl Selector {
+    fn parse(selector: &str) -> Option<Self> {
         let selector = selector.trim();
         let (metric, rest) = match selector.split_once('{') {
             Some((metric, rest)) => (metric, rest.strip_suffix('}')?),
@@ -30,6 +141,10 @@ impl Range {
         };
         let mut matchers = matchers(rest)?;
         let metric = metric.trim();
+        let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"_:".contains(&byte);
+        if !metric.bytes().all(plain) || (metric.is_empty() && matchers.is_empty()) {
+            return None;
+        }
         if !metric.is_empty() {
             matchers.push(Matcher {
                 label: "__name__".to_owned(),
@@ -38,8 +153,7 @@ impl Range {
                 negated: false,
             });
         }
-        let length = duration(length.trim())?;
-        Some(Self { matchers, length })
+        Some(Self { matchers })
     }
 
     /// Says whether every matcher accepts `labels`. An absent label counts as empty.
@@ -271,9 +385,41 @@ mod tests {
     }
 
     #[test]
+    fn an_empty_alternative_stands_for_a_label_that_is_not_there() {
+        check(r#"http_requests_total{le=~"\\+Inf|"}[1m]"#, true);
+        check(r#"http_requests_total{code=~"200|"}[1m]"#, false);
+    }
+
+    #[test]
+    fn groups_and_subqueries_are_understood() {
+        let form = Form::parse(r#"group by (namespace, pod) (up{namespace=~"shop"})"#);
+        assert!(matches!(form, Some(Form::Group { by, .. }) if by == ["namespace", "pod"]));
+        for (query, folded) in [
+            ("(up{a=\"1\"})[60s:5s]", None),
+            ("(sum(up))[60s:5s]", Some((Fold::Sum, Vec::new()))),
+            (
+                "(max by (pod) (up))[60s:5s]",
+                Some((Fold::Max, vec!["pod".to_owned()])),
+            ),
+        ] {
+            let Some(Form::Subquery { expression, .. }) = Form::parse(query) else {
+                unreachable!("{query}");
+            };
+            assert_eq!(expression.fold, folded, "{query}");
+        }
+    }
+
+    #[test]
     fn other_forms_are_refused() {
-        for query in ["up", "rate(up[1m])", "sum by (pod) (up)", "up{a=1}[1m]", ""] {
-            assert_eq!(Range::parse(query), None, "{query:?}");
+        for query in [
+            "up",
+            "rate(up[1m])",
+            "sum by (pod) (up)",
+            "up{a=1}[1m]",
+            "(rate(up[1m]))[60s:5s]",
+            "",
+        ] {
+            assert_eq!(Form::parse(query), None, "{query:?}");
         }
     }
 }

@@ -39,6 +39,9 @@ pub(super) struct World {
     pub(super) faults: Faults,
     pub(super) writes: Vec<Write>,
     pub(super) unserved: BTreeSet<Kind>,
+    pub(super) lost_nodes: BTreeSet<String>,
+    /// How many pods a namespace may have.
+    pub(super) quotas: BTreeMap<String, usize>,
     agenda: BTreeMap<(Timestamp, u64), Task>,
     pending: BTreeSet<Task>,
     counter: u64,
@@ -55,6 +58,8 @@ impl World {
             faults: Faults::default(),
             writes: Vec::new(),
             unserved: BTreeSet::new(),
+            lost_nodes: BTreeSet::new(),
+            quotas: BTreeMap::new(),
             agenda: BTreeMap::new(),
             pending: BTreeSet::new(),
             counter: 0,

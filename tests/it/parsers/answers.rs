@@ -106,7 +106,7 @@ fn judged(body: &[u8], rows: usize) {
 }
 
 proptest! {
-    #![proptest_config(config(2_000))]
+    #![proptest_config(config(500))]
 
     #[test]
     fn no_answer_panics(body in body()) {

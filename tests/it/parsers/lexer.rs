@@ -95,7 +95,7 @@ pub(super) fn leak(text: &str, label: &str, value: &str) -> Option<String> {
                     return Some("a brace without an end".to_owned());
                 };
                 if !tail[..end]
-                    .split(|token| is_or(token))
+                    .split(is_or)
                     .all(|group| carries(group, label, value))
                 {
                     return Some(format!("a selector without {label}={value}"));

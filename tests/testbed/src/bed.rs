@@ -36,7 +36,10 @@ pub use self::{
     commands::Output,
     process::{Process, Program},
 };
-use crate::{prometheus::Prometheus, tools::Tools};
+use crate::{
+    prometheus::{Discovery, Prometheus},
+    tools::Tools,
+};
 
 /// The file with one line of JSON per request, when [`Options::audit`] is set.
 const AUDIT_LOG: &str = "audit.log";
@@ -50,6 +53,8 @@ pub struct Options {
     pub prometheus: bool,
     /// How often Prometheus asks the pods.
     pub scrape_interval: Duration,
+    /// Where Prometheus finds what to ask.
+    pub discovery: Discovery,
     /// Whether the directory with logs and data stays after the end.
     pub keep_directory: bool,
     /// Whether the API server records every request.
@@ -62,6 +67,7 @@ impl Default for Options {
             label: "bed".to_owned(),
             prometheus: false,
             scrape_interval: Duration::from_secs(5),
+            discovery: Discovery::Kubernetes,
             keep_directory: false,
             audit: false,
         }
@@ -126,7 +132,8 @@ impl Bed {
             directory,
         };
         if options.prometheus {
-            bed.prometheus = Some(Prometheus::start(&bed, options.scrape_interval).await?);
+            bed.prometheus =
+                Some(Prometheus::start(&bed, options.scrape_interval, options.discovery).await?);
         }
         Ok(bed)
     }

@@ -7,9 +7,12 @@ use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 use serde::Deserialize;
 
 mod images;
+mod latency;
 mod units;
 
+pub(crate) use images::is_reference;
 pub use images::{Images, image_id};
+pub use latency::Latency;
 pub(crate) use units::{duration, optional_duration};
 pub use units::{parse_duration, parse_percentage};
 
@@ -18,12 +21,13 @@ pub use units::{parse_duration, parse_percentage};
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct Behaviour {
     pub pull: Pull,
+    /// What comes of creating the container once the image is there.
+    pub create: Create,
     /// From the start of the container until it listens.
     #[serde(deserialize_with = "duration")]
     pub startup: Duration,
-    /// How long each request takes.
-    #[serde(deserialize_with = "duration")]
-    pub latency: Duration,
+    /// How long requests take.
+    pub latency: Latency,
     /// The share of requests answered by 500, evenly spread.
     #[serde(deserialize_with = "units::percentage")]
     pub error_rate: f64,
@@ -33,6 +37,9 @@ pub struct Behaviour {
     pub liveness: Probed,
     pub readiness: Probed,
     pub crash: Option<Crash>,
+    /// From the start of the pod until its node, short of memory, evicts it.
+    #[serde(deserialize_with = "optional_duration")]
+    pub evicted_after: Option<Duration>,
     /// How long the application serves on after SIGTERM, until nobody sends it requests any more.
     #[serde(deserialize_with = "duration")]
     pub drain: Duration,
@@ -45,13 +52,15 @@ impl Default for Behaviour {
     fn default() -> Self {
         Self {
             pull: Pull::Succeeds,
+            create: Create::Succeeds,
             startup: Duration::ZERO,
-            latency: Duration::ZERO,
+            latency: Latency::default(),
             error_rate: 0.0,
             errors_after: Duration::ZERO,
             liveness: Probed::default(),
             readiness: Probed::default(),
             crash: None,
+            evicted_after: None,
             drain: Duration::from_secs(2),
             metrics: Metrics::HTTPRequests,
             program: None,
@@ -73,6 +82,20 @@ impl Behaviour {
 #[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
 pub enum Pull {
     Succeeds,
+    /// `ErrImagePull`, and then `ImagePullBackOff` for most of the time.
+    Fails,
+    /// `InvalidImageName`, as for every name that is no reference to an image.
+    InvalidName,
+}
+
+/// What comes of creating a container. One that refers to a `ConfigMap` or a Secret that is not
+/// there cannot be created either, whatever its image.
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
+pub enum Create {
+    Succeeds,
+    /// `CreateContainerConfigError`: what the container refers to is not there.
+    ConfigFails,
+    /// `CreateContainerError`: the runtime refuses.
     Fails,
 }
 
@@ -105,6 +128,9 @@ pub struct Crash {
     pub after: Duration,
     #[serde(default = "one")]
     pub exit_code: i32,
+    /// The kernel kills it for want of memory: `OOMKilled`, with exit code 137.
+    #[serde(default)]
+    pub out_of_memory: bool,
 }
 
 fn one() -> i32 {

@@ -6,6 +6,7 @@
 mod audit;
 mod clients;
 mod console;
+mod rollbacks;
 mod story;
 mod summary;
 mod watching;
@@ -15,6 +16,11 @@ use std::{
     collections::BTreeMap,
     fs,
     path::{Path, PathBuf},
+};
+
+pub(crate) use self::{
+    rollbacks::rollbacks,
+    summary::{Incident, Release, incident},
 };
 
 use anyhow::{Context as _, ensure};
@@ -68,7 +74,7 @@ pub async fn run(
     asked_to_end: impl Future<Output = ()>,
 ) -> anyhow::Result<Ending> {
     let console = Console::new(options.plain);
-    let operator = operator(options)?;
+    let operator = operator(options.operator.as_deref())?;
     let began = Instant::now();
     tokio::pin!(asked_to_end);
     // What an earlier run wrote must not pass for this one's.
@@ -132,9 +138,10 @@ pub async fn run(
     ending
 }
 
-fn operator(options: &DemoOptions) -> anyhow::Result<PathBuf> {
-    let path = match &options.operator {
-        Some(path) => path.clone(),
+/// Returns the operator that was asked for, or else the one beside this program.
+pub(crate) fn operator(asked: Option<&Path>) -> anyhow::Result<PathBuf> {
+    let path = match asked {
+        Some(path) => path.to_owned(),
         None => std::env::current_exe()
             .context("cannot find this program")?
             .with_file_name("astern"),
@@ -150,16 +157,20 @@ fn operator(options: &DemoOptions) -> anyhow::Result<PathBuf> {
 
 fn read(options: &DemoOptions, operator: &Path, prometheus: &str) -> anyhow::Result<Scenario> {
     let usual = Path::new(env!("CARGO_MANIFEST_DIR")).join("scenarios/demo.yaml");
-    let variables = BTreeMap::from(
-        [
-            ("ASTERN_BINARY", operator.display().to_string()),
-            // One workspace, one version.
-            ("ASTERN_VERSION", env!("CARGO_PKG_VERSION").to_owned()),
-            ("PROMETHEUS_URL", prometheus.to_owned()),
-        ]
-        .map(|(name, value)| (name.to_owned(), value)),
-    );
+    let variables = variables(operator, prometheus);
     Scenario::read(options.scenario.as_ref().unwrap_or(&usual), &variables)
+}
+
+/// Returns what scenarios with the operator in them do not know by themselves.
+pub(crate) fn variables(operator: &Path, prometheus: &str) -> BTreeMap<String, String> {
+    [
+        ("ASTERN_BINARY", operator.display().to_string()),
+        // One workspace, one version.
+        ("ASTERN_VERSION", env!("CARGO_PKG_VERSION").to_owned()),
+        ("PROMETHEUS_URL", prometheus.to_owned()),
+    ]
+    .map(|(name, value)| (name.to_owned(), value))
+    .into()
 }
 
 /// Shows and writes the summary.

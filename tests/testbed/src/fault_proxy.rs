@@ -12,13 +12,15 @@ use std::{
     net::SocketAddr,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::Duration,
 };
 
 use anyhow::Context as _;
 use futures::future::BoxFuture;
+use hyper::body::Bytes;
+use jiff::Timestamp;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _};
 use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
@@ -26,7 +28,10 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 
 pub use self::rules::{Answer, Change, Fault, Matcher, Rule, RuleId, Which};
 use self::rules::{Decision, Rules};
-use crate::bed::{Bed, Identity};
+use crate::{
+    bed::{Bed, Identity},
+    clock::now,
+};
 
 /// One request that passed the proxy.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -44,6 +49,18 @@ impl Seen {
     pub fn is_write(&self) -> bool {
         ["POST", "PUT", "PATCH", "DELETE"].contains(&self.method.as_str())
     }
+}
+
+/// One request that passed the proxy while it was [metered](FaultProxy::meter).
+#[derive(Clone, Debug)]
+pub struct Passage {
+    /// When it arrived.
+    pub at: Timestamp,
+    /// With the query.
+    pub path: String,
+    pub body: Bytes,
+    /// How much of the answer has gone to the client so far, without its headers.
+    pub answer_bytes: Arc<AtomicU64>,
 }
 
 /// When in the life of a write a [hook](FaultProxy::on_write) runs.
@@ -87,6 +104,8 @@ struct State {
     writes: usize,
     counts: Counts,
     hook: Option<Hook>,
+    /// Nothing unless somebody wants to know.
+    passages: Option<Vec<Passage>>,
     /// Cancelled to cut the connections that are open now.
     connections: CancellationToken,
 }
@@ -240,6 +259,17 @@ impl FaultProxy {
         self.shared.state().seen.clone()
     }
 
+    /// Keeps time, body and size of every request from now on, for whoever measures.
+    pub fn meter(&self) {
+        self.shared.state().passages = Some(Vec::new());
+    }
+
+    /// Returns what [`meter`](Self::meter) kept, in the order of arrival.
+    #[must_use]
+    pub fn passages(&self) -> Vec<Passage> {
+        self.shared.state().passages.clone().unwrap_or_default()
+    }
+
     /// Empties the record of requests and counts writes from zero again.
     pub fn forget(&self) {
         let mut state = self.shared.state();
@@ -272,8 +302,23 @@ impl State {
             writes: 0,
             counts: Box::new(changes_the_cluster),
             hook: None,
+            passages: None,
             connections: CancellationToken::new(),
         }
+    }
+
+    /// Returns where to count the answer to a request.
+    fn passes(&mut self, request: &Seen, body: &Bytes) -> Arc<AtomicU64> {
+        let answer_bytes = Arc::default();
+        if let Some(passages) = &mut self.passages {
+            passages.push(Passage {
+                at: now(),
+                path: request.path.clone(),
+                body: body.clone(),
+                answer_bytes: Arc::clone(&answer_bytes),
+            });
+        }
+        answer_bytes
     }
 
     /// Counts a request, and says what shall happen to it.

@@ -5,17 +5,22 @@
 //! [`scenario`] says what happens when, and [`fault_proxy`] spoils what a client sees of all that.
 //!
 //! Nothing of this knows the operator: what is tested must not help to test itself. Only [`demo`]
-//! does, by the names that its users know, since it shows people what the operator does.
+//! and [`bench`] do, by the names that its users know, since they show people what the operator does
+//! and what it costs.
 
 pub mod bed;
 pub mod behaviour;
+pub mod bench;
 pub mod clock;
 pub mod demo;
 pub mod fault_proxy;
+pub mod generator;
 pub mod get;
 pub mod load;
 pub mod node;
 pub mod prometheus;
 pub mod scenario;
+pub mod signals;
 pub mod tools;
 pub mod traffic;
+pub mod usage;

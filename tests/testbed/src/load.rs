@@ -13,15 +13,13 @@ use crate::{
     bed::Bed,
     behaviour::{Behaviour, Images},
     node::{Nodes, NodesOptions},
+    usage::{self, Processor},
 };
 
 const IMAGE: &str = "registry.example/idle:v1";
 const NODES: u16 = 10;
 const CREATES: usize = 32;
 const PATIENCE: Duration = Duration::from_secs(600);
-
-/// Ticks of processor time a second, the same on every Linux.
-const TICKS: f64 = 100.0;
 
 /// What this process took while its pods had nothing to do.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -69,11 +67,10 @@ pub async fn measure_idle_pods(
 
     // The last status patches and Events are not idleness.
     sleep(Duration::from_secs(10)).await;
-    let before = processor_seconds()?;
-    let watched_from = Instant::now();
+    let processor = Processor::of(std::process::id())?;
     sleep(span).await;
-    let cores = (processor_seconds()? - before) / watched_from.elapsed().as_secs_f64();
-    let memory_bytes = memory_bytes()?;
+    let cores = processor.cores()?;
+    let memory_bytes = usage::memory(std::process::id())?.resident_bytes;
     nodes.stop().await;
     Ok(Idle {
         pods,
@@ -126,29 +123,4 @@ fn ensure_open_files(pods: usize) -> anyhow::Result<()> {
         );
     }
     Ok(())
-}
-
-fn processor_seconds() -> anyhow::Result<f64> {
-    let text = fs::read_to_string("/proc/self/stat")?;
-    // The name of the program, in brackets, may contain anything. User and system time are the
-    // 12th and 13th field after it.
-    let (_, fields) = text.rsplit_once(')').context("unknown format")?;
-    let ticks: Vec<f64> = fields
-        .split_whitespace()
-        .skip(11)
-        .take(2)
-        .map(str::parse)
-        .collect::<Result<_, _>>()?;
-    Ok(ticks.iter().sum::<f64>() / TICKS)
-}
-
-fn memory_bytes() -> anyhow::Result<u64> {
-    let text = fs::read_to_string("/proc/self/status")?;
-    let kilobytes: u64 = text
-        .lines()
-        .find_map(|line| line.strip_prefix("VmRSS:"))
-        .and_then(|line| line.split_whitespace().next())
-        .context("no resident memory in /proc/self/status")?
-        .parse()?;
-    Ok(kilobytes * 1024)
 }

@@ -8,7 +8,10 @@ use std::{
     collections::HashSet,
     future::Future,
     path::PathBuf,
-    sync::{Arc, PoisonError, atomic::Ordering},
+    sync::{
+        Arc, OnceLock, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use anyhow::Context as _;
@@ -25,6 +28,7 @@ use crate::{
     clock::now,
     node::{
         manifest::{Manifest, slim},
+        outage::Lost,
         state::{ContainerRecord, Now, Pod, Pods, Wish},
     },
 };
@@ -32,6 +36,7 @@ use crate::{
 mod application;
 mod backoff;
 mod container;
+mod creation;
 mod credentials;
 mod environment;
 mod event;
@@ -39,6 +44,7 @@ mod kubelet;
 mod manifest;
 mod measures;
 mod network;
+mod outage;
 mod pod;
 mod probe;
 mod program;
@@ -94,6 +100,7 @@ pub(crate) struct Simulation {
     pub(crate) ca_pem: String,
     pub(crate) writes: Arc<Semaphore>,
     pub(crate) tasks: TaskTracker,
+    pub(crate) lost: Lost,
     network: PodNetwork,
     pods: Pods,
     stop: CancellationToken,
@@ -129,6 +136,7 @@ impl Nodes {
             ca_pem: options.ca_pem,
             writes: Arc::new(Semaphore::new(WRITES)),
             tasks: TaskTracker::new(),
+            lost: Lost::default(),
             network,
             pods: Pods::default(),
             stop: CancellationToken::new(),
@@ -239,13 +247,7 @@ impl Simulation {
         let wish = wish_of(&manifest);
         let mut pods = self.pods.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(pod) = pods.get(&uid) {
-            pod.wish.send_if_modified(|current| {
-                let changes = *current != Wish::Vanish && *current != wish;
-                if changes {
-                    *current = wish;
-                }
-                changes
-            });
+            pod.want(wish);
             return Ok(());
         }
         let Some(node) = self
@@ -273,6 +275,8 @@ impl Simulation {
                 .map(|_| ContainerRecord::default())
                 .collect(),
             wish: tokio::sync::watch::Sender::new(wish),
+            evicted: OnceLock::new(),
+            unheard: AtomicBool::new(false),
             changed: tokio::sync::Notify::new(),
             manifest,
         });
@@ -287,6 +291,7 @@ impl Simulation {
     }
 
     fn vanish(&self, uid: &str) {
+        self.lost.forget(uid);
         let pods = self.pods.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(pod) = pods.get(uid) {
             pod.wish.send_replace(Wish::Vanish);
@@ -343,6 +348,9 @@ async fn follow(simulation: &Arc<Simulation>) {
 
 fn take(simulation: &Arc<Simulation>, mut manifest: Manifest) {
     slim(&mut manifest);
+    let Some(manifest) = simulation.lost.keep(manifest) else {
+        return;
+    };
     let name = manifest.metadata.name.clone();
     if let Err(error) = simulation.accept(manifest) {
         tracing::warn!(pod = name, error = format!("{error:#}"), "cannot run a pod");

@@ -4,7 +4,11 @@
 //! `EndpointSlices`, and listens on 127.x.y.z. The same holds for nodes. A relabelling rule maps one
 //! to the other, so nothing but Prometheus itself takes part.
 
-use std::{net::SocketAddr, path::Path, time::Duration};
+use std::{
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use anyhow::{Context as _, bail};
 use serde_json::{Value, json};
@@ -19,6 +23,18 @@ use crate::{
 };
 
 const READY: Duration = Duration::from_secs(60);
+
+/// The file of [`Discovery::File`], beside the configuration.
+const TARGETS: &str = "targets.json";
+
+/// Where Prometheus finds what to ask.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Discovery {
+    /// The API server: pods that are annotated for it, and nodes.
+    Kubernetes,
+    /// A [file](Prometheus::targets_file) that can be rewritten at any time.
+    File,
+}
 
 /// A Prometheus that can be stopped and started again with the same address and data.
 #[derive(Debug)]
@@ -35,15 +51,26 @@ impl Prometheus {
     /// # Errors
     ///
     /// When it does not start; the message shows the end of its log.
-    pub async fn start(bed: &Bed, scrape_interval: Duration) -> anyhow::Result<Self> {
+    pub async fn start(
+        bed: &Bed,
+        scrape_interval: Duration,
+        discovery: Discovery,
+    ) -> anyhow::Result<Self> {
         let address = bed.free_port()?;
         let directory = bed.directory().join("prometheus");
         std::fs::create_dir_all(&directory)
             .with_context(|| format!("cannot create {}", directory.display()))?;
         let file = directory.join("prometheus.yaml");
-        let text = configuration(&bed.kubeconfig().display().to_string(), scrape_interval);
-        std::fs::write(&file, text.to_string())
-            .with_context(|| format!("cannot write {}", file.display()))?;
+        let targets = directory.join(TARGETS);
+        let jobs = match discovery {
+            Discovery::Kubernetes => kubernetes_jobs(&bed.kubeconfig().display().to_string()),
+            Discovery::File => file_job(&targets),
+        };
+        let text = configuration(scrape_interval, &jobs).to_string();
+        for (file, text) in [(&file, text.as_str()), (&targets, "[]")] {
+            std::fs::write(file, text)
+                .with_context(|| format!("cannot write {}", file.display()))?;
+        }
         let prometheus = Self {
             url: format!("http://{address}"),
             address,
@@ -132,6 +159,18 @@ impl Prometheus {
         Ok(answer["data"].take())
     }
 
+    /// Returns the file that names what to ask, in the format of `file_sd_configs`. A change of it is
+    /// seen at once where [`Discovery::File`] was asked for.
+    #[must_use]
+    pub fn targets_file(&self) -> PathBuf {
+        self.program.working_directory.join(TARGETS)
+    }
+
+    /// Returns the process id, or `None` when it is stopped.
+    pub async fn process_id(&self) -> Option<u32> {
+        self.process.lock().await.as_ref().map(Process::id)
+    }
+
     /// Returns the resident memory in bytes, or `None` when it is stopped.
     pub async fn memory_bytes(&self) -> Option<u64> {
         self.process.lock().await.as_ref()?.memory_bytes()
@@ -178,27 +217,35 @@ fn arguments(file: &Path, data: &Path, address: SocketAddr) -> Vec<String> {
     ]
 }
 
-fn configuration(kubeconfig: &str, scrape_interval: Duration) -> Value {
+fn configuration(scrape_interval: Duration, jobs: &Value) -> Value {
     let interval = format!("{}ms", scrape_interval.as_millis());
-    let discovery = |role: &str| json!([{"role": role, "kubeconfig_file": kubeconfig}]);
     json!({
         "global": {"scrape_interval": interval, "scrape_timeout": interval},
-        "scrape_configs": [
-            {
-                "job_name": "pods",
-                "kubernetes_sd_configs": discovery("pod"),
-                "relabel_configs": pod_rules(),
-            },
-            {
-                "job_name": "kubelet-probes",
-                "metrics_path": "/metrics/probes",
-                // The kubelet names namespace, pod and container of what it probed.
-                "honor_labels": true,
-                "kubernetes_sd_configs": discovery("node"),
-                "relabel_configs": node_rules(),
-            },
-        ],
+        "scrape_configs": jobs,
     })
+}
+
+fn kubernetes_jobs(kubeconfig: &str) -> Value {
+    let discovery = |role: &str| json!([{"role": role, "kubeconfig_file": kubeconfig}]);
+    json!([
+        {
+            "job_name": "pods",
+            "kubernetes_sd_configs": discovery("pod"),
+            "relabel_configs": pod_rules(),
+        },
+        {
+            "job_name": "kubelet-probes",
+            "metrics_path": "/metrics/probes",
+            // The kubelet names namespace, pod and container of what it probed.
+            "honor_labels": true,
+            "kubernetes_sd_configs": discovery("node"),
+            "relabel_configs": node_rules(),
+        },
+    ])
+}
+
+fn file_job(targets: &Path) -> Value {
+    json!([{"job_name": "pods", "file_sd_configs": [{"files": [targets]}]}])
 }
 
 fn pod_rules() -> Value {

@@ -95,6 +95,7 @@ pub struct Step {
     pub annotate: Option<Annotate>,
     pub kubectl: Option<Kubectl>,
     pub set_image: Option<SetImage>,
+    pub node: Option<SetNode>,
     #[serde(default)]
     pub until: Vec<Until>,
 }
@@ -146,6 +147,22 @@ pub struct SetImage {
     pub behaviour: Behaviour,
 }
 
+/// Makes a node fall silent, or brings it back.
+#[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct SetNode {
+    /// Such as `node-1`.
+    pub name: String,
+    pub state: NodeState,
+}
+
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
+pub enum NodeState {
+    Ready,
+    /// Nobody hears from it any more.
+    Lost,
+}
+
 fn three() -> u16 {
     3
 }
@@ -167,8 +184,8 @@ fn root() -> String {
 }
 
 impl Scenario {
-    /// Reads a scenario file, and puts `variables` where the names of its images, its programs and
-    /// its objects say `${NAME}`.
+    /// Reads a scenario file, and puts `variables` where the names of its images, its programs, its
+    /// objects and its traffic say `${NAME}`.
     ///
     /// # Errors
     ///
@@ -203,6 +220,11 @@ impl Scenario {
         }
         for (index, object) in scenario.objects.iter_mut().enumerate() {
             fill_in_object(object, variables).with_context(|| format!("objects[{index}]"))?;
+        }
+        for (index, load) in scenario.traffic.iter_mut().enumerate() {
+            for text in [&mut load.namespace, &mut load.service, &mut load.path] {
+                *text = substitute(text, variables).with_context(|| format!("traffic[{index}]"))?;
+            }
         }
         for manifest in &mut scenario.manifests {
             *manifest = directory.join(&*manifest);
@@ -255,9 +277,10 @@ impl Step {
             self.annotate.is_some(),
             self.kubectl.is_some(),
             self.set_image.is_some(),
+            self.node.is_some(),
         ];
         if done.into_iter().filter(|done| *done).count() > 1 {
-            bail!("give only one of deploy, apply, objects, annotate, kubectl and setImage");
+            bail!("give only one of deploy, apply, objects, annotate, kubectl, setImage and node");
         }
         for (index, until) in self.until.iter().enumerate() {
             until.check().with_context(|| format!("until[{index}]"))?;
@@ -332,7 +355,7 @@ mod tests {
     const SMALL: &str = "
 name: small
 images:
-  shop/checkout:v2: {errorRate: 30%, metrics: Istio}
+  shop/checkout:v2: {errorRate: 30%, metrics: Istio, crash: {after: 5s, outOfMemory: true}}
   shop/astern:v1: {program: {path: \"${BINARY}\", environment: {LISTEN: \"$(POD_IP):80\"}}}
 manifests: [../shop.yaml]
 objects: [{kind: Program, spec: {paths: [\"${BINARY}\", 1]}}]
@@ -382,12 +405,16 @@ steps:
         check("errorRate", "errorRat", "errorRat");
         check("30%", "300%", "300%");
         check("Istio", "istio", "istio");
+        check("outOfMemory", "oom", "oom");
+        check("errorRate: 30%", "create: Refused", "Refused");
+        check("errorRate: 30%", "latency: {p50: 2s, p99: 1s}", "latency");
         check("path: \"${BINARY}", "path: \"${BINAR}", "BINAR");
         check("paths: [\"${BINARY}", "paths: [\"${BINAR}", "objects[0]");
         check("decision: 25s", "decision: 25", "25");
         check("timeout: 5s", "timeout: 5", "5");
         check("name: checkout", "nam: checkout", "nam");
         check("manifests:", "nodes: 0\nmanifests:", "nodes");
+        check("  until:", "  node: {name: node-1}\n  until:", "state");
         check("  until:", "  apply: x.yaml\n  until:", "only one of");
         let traffic = "traffic: [{namespace: a, service: b, requestsPerSecond: -1}]\nmanifests:";
         check("manifests:", traffic, "traffic[0].requestsPerSecond");

@@ -5,7 +5,7 @@ use std::{path::PathBuf, time::Duration};
 use anyhow::Context as _;
 use astern_testbed::{
     bed::{Bed, Options},
-    behaviour::{Behaviour, Crash, Images, Probed, Program},
+    behaviour::{Behaviour, Images, Program},
     node::{Nodes, NodesOptions},
     traffic::{Traffic, TrafficOptions},
 };
@@ -112,44 +112,27 @@ fn images() -> Images {
         environment: [("LISTEN".to_owned(), "$(POD_IP)".to_owned())].into(),
     };
     let listed = [
-        ("shop/checkout:v1", Behaviour::default()),
+        ("shop/checkout:v1", "{}"),
+        ("shop/checkout:v2", "{startup: 500ms}"),
+        ("shop/hung:v1", "{liveness: {failAfter: 1s}, drain: 0s}"),
+        ("shop/crashing:v1", "{crash: {after: 200ms, exitCode: 3}}"),
         (
-            "shop/checkout:v2",
-            Behaviour {
-                startup: Duration::from_millis(500),
-                ..Behaviour::default()
-            },
+            "shop/hungry:v1",
+            "{crash: {after: 200ms, outOfMemory: true}}",
         ),
-        (
-            "shop/hung:v1",
-            Behaviour {
-                liveness: Probed {
-                    fail_after: Some(Duration::from_secs(1)),
-                    recover_after: None,
-                },
-                drain: Duration::ZERO,
-                ..Behaviour::default()
-            },
-        ),
-        (
-            "shop/crashing:v1",
-            Behaviour {
-                crash: Some(Crash {
-                    after: Duration::from_millis(200),
-                    exit_code: 3,
-                }),
-                ..Behaviour::default()
-            },
-        ),
-        (
-            "shop/program:v1",
-            Behaviour {
-                program: Some(server),
-                ..Behaviour::default()
-            },
-        ),
+        ("shop/greedy:v1", "{evictedAfter: 1s}"),
+        ("shop/refused:v1", "{create: Fails}"),
     ];
-    Images::new(listed.map(|(image, behaviour)| (image.to_owned(), behaviour)))
+    let images = Images::new(listed.map(|(image, text)| {
+        let behaviour = serde_saphyr::from_str(text).expect("a behaviour");
+        (image.to_owned(), behaviour)
+    }));
+    let program = Behaviour {
+        program: Some(server),
+        ..Behaviour::default()
+    };
+    images.set("shop/program:v1", program);
+    images
 }
 
 async fn start() -> anyhow::Result<(Bed, Nodes)> {
@@ -184,8 +167,12 @@ async fn nodes_run_pods_as_a_kubelet_does() -> anyhow::Result<()> {
         a_failing_liveness_probe_restarts_with_back_off(&bed),
         a_crash_leaves_its_exit_code(&bed),
         a_missing_image_is_reported(&bed, &nodes),
+        what_cannot_be_created_says_why(&bed, &nodes),
+        an_evicted_pod_is_replaced(&bed),
         a_program_runs_as_its_pod(&bed, &nodes),
     )?;
+    // Last, since it is about all pods of a node.
+    pods_of_a_lost_node_are_not_ready_until_it_is_back(&bed, &nodes).await?;
     nodes.stop().await;
     bed.stop().await?;
     Ok(())
@@ -280,19 +267,134 @@ async fn a_failing_liveness_probe_restarts_with_back_off(bed: &Bed) -> anyhow::R
 }
 
 async fn a_crash_leaves_its_exit_code(bed: &Bed) -> anyhow::Result<()> {
-    bed.apply(&deployment("crashing", "shop/crashing:v1", 1))
+    for (name, exit_code, reason) in [("crashing", 3, "Error"), ("hungry", 137, "OOMKilled")] {
+        bed.apply(&deployment(name, &format!("shop/{name}:v1"), 1))
+            .await?;
+        let last = eventually("a restart", async || {
+            let status = container_status(bed, name).await?;
+            let last = status.pointer("/lastState/terminated").cloned();
+            Ok(last.filter(|_| status["restartCount"].as_u64() >= Some(2)))
+        })
         .await?;
-    let last = eventually("a restart", async || {
-        let status = container_status(bed, "crashing").await?;
-        let last = status.pointer("/lastState/terminated").cloned();
-        Ok(last.filter(|_| status["restartCount"].as_u64() >= Some(2)))
+        assert_eq!(
+            (&last["exitCode"], &last["reason"]),
+            (&json!(exit_code), &json!(reason))
+        );
+    }
+    Ok(())
+}
+
+async fn waits_for(bed: &Bed, app: &str, reason: &str) -> anyhow::Result<String> {
+    eventually(&format!("{app}: {reason}"), async || {
+        let status = container_status(bed, app).await?;
+        let waiting = &status["state"]["waiting"];
+        let message = waiting["message"].as_str().unwrap_or_default().to_owned();
+        Ok((waiting["reason"] == reason).then_some(message))
+    })
+    .await
+}
+
+async fn what_cannot_be_created_says_why(bed: &Bed, nodes: &Nodes) -> anyhow::Result<()> {
+    bed.apply(&deployment("refused", "shop/refused:v1", 1))
+        .await?;
+    bed.apply(&deployment("misnamed", "shop/Misnamed:v1", 1))
+        .await?;
+    let wants = r#"[{"configMapKeyRef": {"name": "limits", "key": "requests"}}]"#;
+    let wants: Value = serde_json::from_str(wants)?;
+    let yaml = deployment("unconfigured", "shop/checkout:v1", 1);
+    let plain = r#"{"fieldRef":{"fieldPath":"metadata.name"}}"#;
+    assert!(yaml.contains(plain));
+    bed.apply(&yaml.replace(plain, &wants[0].to_string()))
+        .await?;
+
+    waits_for(bed, "refused", "CreateContainerError").await?;
+    waits_for(bed, "misnamed", "InvalidImageName").await?;
+    let message = waits_for(bed, "unconfigured", "CreateContainerConfigError").await?;
+    assert_eq!(message, "configmap \"limits\" not found");
+    let map = json!({
+        "apiVersion": "v1", "kind": "ConfigMap",
+        "metadata": {"name": "limits", "namespace": "default"}, "data": {"requests": "7"},
+    });
+    bed.apply(&map.to_string()).await?;
+    rolled_out(bed, "unconfigured").await?;
+    nodes.set_image("shop/refused:v1", Behaviour::default());
+    rolled_out(bed, "refused").await
+}
+
+async fn an_evicted_pod_is_replaced(bed: &Bed) -> anyhow::Result<()> {
+    bed.apply(&deployment("greedy", "shop/greedy:v1", 1))
+        .await?;
+    let api: Api<Pod> = Api::default_namespaced(bed.client());
+    let of_app = ListParams::default().labels("app=greedy");
+    eventually("an evicted pod and its successor", async || {
+        let pods = api.list(&of_app).await?.items;
+        let evicted = pods.iter().any(|pod| {
+            let status = pod.status.clone().unwrap_or_default();
+            let disrupted = status.conditions.iter().flatten().any(|condition| {
+                condition.type_ == "DisruptionTarget" && condition.status == "True"
+            });
+            status.phase.as_deref() == Some("Failed")
+                && status.reason.as_deref() == Some("Evicted")
+                && disrupted
+        });
+        Ok((evicted && pods.len() > 1).then_some(()))
     })
     .await?;
-    assert_eq!(
-        (&last["exitCode"], &last["reason"]),
-        (&json!(3), &json!("Error"))
-    );
-    Ok(())
+    let deployments: Api<Deployment> = Api::default_namespaced(bed.client());
+    deployments
+        .delete("greedy", &kube::api::DeleteParams::default())
+        .await?;
+    eventually("the end of the evicted pods", async || {
+        Ok(api.list(&of_app).await?.items.is_empty().then_some(()))
+    })
+    .await
+}
+
+async fn pods_of_a_lost_node_are_not_ready_until_it_is_back(
+    bed: &Bed,
+    nodes: &Nodes,
+) -> anyhow::Result<()> {
+    let node = nodes
+        .pods()
+        .into_iter()
+        .find(|pod| pod.name.starts_with("checkout-") && pod.ready)
+        .context("no pod")?
+        .node;
+    let ready = async |kind: &str, path: &str| -> anyhow::Result<Value> {
+        let url = format!("{path}?fieldSelector={kind}={node}");
+        let request = axum::http::Request::get(url).body(Vec::new())?;
+        let list: Value = bed.client().request(request).await?;
+        let items = list["items"].as_array().into_iter().flatten();
+        let conditions = items
+            .filter(|item| {
+                kind == "metadata.name" || item["metadata"]["labels"]["app"] == "checkout"
+            })
+            .flat_map(|item| {
+                item["status"]["conditions"]
+                    .as_array()
+                    .into_iter()
+                    .flatten()
+            });
+        Ok(conditions
+            .filter(|condition| condition["type"] == "Ready")
+            .map(|condition| condition["status"].clone())
+            .collect())
+    };
+    let seen = async |of_node: &str, of_pods: &str| {
+        eventually(&format!("node {of_node}, pods {of_pods}"), async || {
+            let node = ready("metadata.name", "/api/v1/nodes").await?;
+            let pods = ready("spec.nodeName", "/api/v1/namespaces/default/pods").await?;
+            let pods = pods.as_array().cloned().unwrap_or_default();
+            let all = !pods.is_empty() && pods.iter().all(|status| status == of_pods);
+            Ok((node == json!([of_node]) && all).then_some(()))
+        })
+        .await
+    };
+    seen("True", "True").await?;
+    nodes.lose(&node).await?;
+    seen("Unknown", "False").await?;
+    nodes.recover(&node).await?;
+    seen("True", "True").await
 }
 
 async fn a_missing_image_is_reported(bed: &Bed, nodes: &Nodes) -> anyhow::Result<()> {

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use super::super::field::{Field, Problems};
 use super::super::matchers;
+use crate::api::promql;
 use crate::api::v1alpha1::bounds::{
     ALERT_FOR, ALERT_LABELS, ALERT_RESERVED, ALERT_VALUE_LENGTH, FOR, METRIC_LABEL_LENGTH,
     QUERY_LENGTH, VALUE,
@@ -21,10 +22,16 @@ pub(super) fn promql(field: &Field<'_>, problems: &Problems) -> PromQl {
     }
 }
 
-/// Returns an expression in `PromQL`.
+/// Returns an expression in `PromQL`, as the user wrote it. It is confined to a namespace where it is
+/// asked: only there it is known to what.
 pub(super) fn expression(field: &Field<'_>, good: &str, problems: &Problems) -> String {
-    let text = field.required(QUERY_LENGTH, good, problems);
-    text.unwrap_or_default().to_owned()
+    let Some(text) = field.required(QUERY_LENGTH, good, problems) else {
+        return String::new();
+    };
+    if let Err(problem) = promql::check(text) {
+        field.wrong(problem.to_string(), good, problems);
+    }
+    text.to_owned()
 }
 
 fn bound(field: &Field<'_>, problems: &Problems) -> Bound {

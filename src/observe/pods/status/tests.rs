@@ -5,7 +5,7 @@ use serde_json::json;
 use super::*;
 
 /// A pod with one container in `state`.
-fn pod(container: Value) -> Value {
+fn pod(container: &Value) -> Value {
     json!({
         "spec": {"nodeName": "node-a", "containers": [{"name": "app"}]},
         "status": {"phase": "Running", "containerStatuses": [container]},
@@ -18,7 +18,7 @@ fn waiting(reason: &str) -> Value {
         "state": {"waiting": {"reason": reason, "message": message}}})
 }
 
-fn family(container: Value) -> Option<Family> {
+fn family(container: &Value) -> Option<Family> {
     status(&pod(container))
         .blocked
         .map(|blocked| blocked.family)
@@ -32,14 +32,14 @@ fn images_that_cannot_be_had_are_told_from_containers_that_cannot_be_made() {
         "InvalidImageName",
         "ErrImageNeverPull",
     ] {
-        assert_eq!(family(waiting(reason)), Some(Family::Image), "{reason}");
+        assert_eq!(family(&waiting(reason)), Some(Family::Image), "{reason}");
     }
     for reason in [
         "CreateContainerConfigError",
         "CreateContainerError",
         "RunContainerError",
     ] {
-        assert_eq!(family(waiting(reason)), Some(Family::Create), "{reason}");
+        assert_eq!(family(&waiting(reason)), Some(Family::Create), "{reason}");
     }
     for reason in [
         "ContainerCreating",
@@ -47,7 +47,7 @@ fn images_that_cannot_be_had_are_told_from_containers_that_cannot_be_made() {
         "CrashLoopBackOff",
         "",
     ] {
-        assert_eq!(family(waiting(reason)), None, "{reason}");
+        assert_eq!(family(&waiting(reason)), None, "{reason}");
     }
 }
 
@@ -56,16 +56,16 @@ fn a_command_that_does_not_exist_never_ran() {
     let mut container = waiting("CrashLoopBackOff");
     container["lastState"] = json!({"terminated": {"reason": "StartError", "exitCode": 128,
         "message": "exec: \"serve\": executable file not found in $PATH"}});
-    let status = status(&pod(container.clone()));
+    let status = status(&pod(&container));
     assert!(!status.started);
     assert_eq!(status.blocked.expect("blocked").reason, "StartError");
     container["lastState"]["terminated"]["reason"] = json!("Error");
-    assert_eq!(family(container), None);
+    assert_eq!(family(&container), None);
 }
 
 #[test]
 fn init_containers_block_and_restart_too() {
-    let mut object = pod(waiting("PodInitializing"));
+    let mut object = pod(&waiting("PodInitializing"));
     object["status"]["initContainerStatuses"] = json!([
         {"name": "migrate", "restartCount": 2, "state": {"terminated": {"exitCode": 0,
             "reason": "Completed", "finishedAt": "2026-11-23T05:00:00Z"}}},
@@ -87,7 +87,7 @@ fn the_newest_ending_of_all_containers_is_told() {
             "lastState": {"terminated": how}})
     };
     let told = |how: Value| {
-        let mut object = pod(ended(
+        let mut object = pod(&ended(
             "proxy",
             "1",
             json!({"reason": "Error", "exitCode": 1}),
@@ -123,7 +123,7 @@ fn an_applications_last_words_are_not_taken() {
     let mut container = waiting("CrashLoopBackOff");
     container["lastState"] = json!({"terminated": {"reason": "Error", "exitCode": 1,
         "message": "cannot connect with password hunter2"}});
-    let status = status(&pod(container));
+    let status = status(&pod(&container));
     assert!(!format!("{status:?}").contains("hunter2"), "{status:?}");
 }
 
@@ -131,14 +131,14 @@ fn an_applications_last_words_are_not_taken() {
 fn a_long_message_is_cut_to_one_line() {
     let mut container = waiting("ErrImagePull");
     container["state"]["waiting"]["message"] = json!(format!("no\nsuch {}", "ü".repeat(1000)));
-    let message = status(&pod(container)).blocked.expect("blocked").message;
+    let message = status(&pod(&container)).blocked.expect("blocked").message;
     assert!(message.starts_with("no such ü"), "{message}");
     assert_eq!(message.chars().count(), MESSAGE_MAX + 1);
 }
 
 #[test]
 fn a_pod_has_started_when_every_container_ran() {
-    let mut object = pod(json!({"name": "app", "state": {"running": {}}}));
+    let mut object = pod(&json!({"name": "app", "state": {"running": {}}}));
     assert!(status(&object).started);
     object["spec"]["containers"] = json!([{"name": "app"}, {"name": "proxy"}]);
     assert!(!status(&object).started);
@@ -148,9 +148,9 @@ fn a_pod_has_started_when_every_container_ran() {
 }
 
 #[track_caller]
-fn check_disrupted(change: Value, expected: bool) {
-    let mut object = pod(waiting("ContainerCreating"));
-    json_merge(&mut object["status"], &change);
+fn check_disrupted(change: &Value, expected: bool) {
+    let mut object = pod(&waiting("ContainerCreating"));
+    json_merge(&mut object["status"], change);
     assert_eq!(status(&object).disrupted, expected, "{change}");
 }
 
@@ -162,7 +162,7 @@ fn json_merge(into: &mut Value, change: &Value) {
 
 #[test]
 fn others_fault_is_told_from_its_own() {
-    check_disrupted(json!({}), false);
+    check_disrupted(&json!({}), false);
     for reason in [
         "Preempting",
         "NodeLost",
@@ -170,14 +170,14 @@ fn others_fault_is_told_from_its_own() {
         "OutOfcpu",
         "Evicted",
     ] {
-        check_disrupted(json!({"phase": "Failed", "reason": reason}), true);
+        check_disrupted(&json!({"phase": "Failed", "reason": reason}), true);
     }
     for reason in ["DeadlineExceeded", "Error"] {
-        check_disrupted(json!({"phase": "Failed", "reason": reason}), false);
+        check_disrupted(&json!({"phase": "Failed", "reason": reason}), false);
     }
     let target = |status: &str| json!([{"type": "DisruptionTarget", "status": status}]);
-    check_disrupted(json!({"conditions": target("True")}), true);
-    check_disrupted(json!({"conditions": target("False")}), false);
+    check_disrupted(&json!({"conditions": target("True")}), true);
+    check_disrupted(&json!({"conditions": target("False")}), false);
 }
 
 #[test]
@@ -187,15 +187,15 @@ fn a_pod_that_took_more_disk_than_it_said_was_evicted_for_its_own_fault() {
         "Pod ephemeral local storage usage exceeds the total limit of containers 1Gi.",
         "Container app exceeded its local ephemeral storage limit \"1Gi\".",
     ] {
-        check_disrupted(json!({"reason": "Evicted", "message": message}), false);
+        check_disrupted(&json!({"reason": "Evicted", "message": message}), false);
     }
     let short = "The node was low on resource: memory.";
-    check_disrupted(json!({"reason": "Evicted", "message": short}), true);
+    check_disrupted(&json!({"reason": "Evicted", "message": short}), true);
 }
 
 #[test]
 fn the_scheduler_is_quoted() {
-    let mut object = pod(waiting("ContainerCreating"));
+    let mut object = pod(&waiting("ContainerCreating"));
     object["status"]["conditions"] = json!([{"type": "PodScheduled", "status": "False",
         "reason": "Unschedulable", "message": "0/3 nodes are available: 3 Insufficient cpu."}]);
     let status = status(&object);

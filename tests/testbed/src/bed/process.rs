@@ -19,6 +19,8 @@ use tokio::{
     time::timeout,
 };
 
+use crate::usage;
+
 /// Starts the program behind `$1` (its log), tells its process id, and waits for it.
 ///
 /// Background jobs of a shell get an empty standard input, hence the detour over descriptor 3.
@@ -192,12 +194,9 @@ impl Process {
     /// Returns the resident memory in bytes, or `None` when the program has ended.
     #[must_use]
     pub fn memory_bytes(&self) -> Option<u64> {
-        let status = fs::read_to_string(format!("/proc/{}/status", self.id)).ok()?;
-        let line = status
-            .lines()
-            .find_map(|line| line.strip_prefix("VmRSS:"))?;
-        let kibibytes: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
-        Some(kibibytes * 1024)
+        usage::memory(self.id)
+            .ok()
+            .map(|memory| memory.resident_bytes)
     }
 
     /// Returns the last lines of the log, for a message.

@@ -86,6 +86,41 @@ pub fn image_id(image: &str) -> String {
     id
 }
 
+/// Says whether a name is a reference to an image, as container runtimes read it:
+/// `[registry[:port]/]repository[:tag][@digest]`, the repository in lower case.
+pub(crate) fn is_reference(image: &str) -> bool {
+    let (name, digest) = match image.split_once('@') {
+        Some((name, digest)) => (name, Some(digest)),
+        None => (image, None),
+    };
+    let (repository, tag) = match name.rsplit_once(':') {
+        Some((repository, tag)) if !tag.contains('/') => (repository, Some(tag)),
+        Some(_) | None => (name, None),
+    };
+    let path = match repository.split_once('/') {
+        Some((first, rest)) if first.contains(['.', ':']) || first == "localhost" => rest,
+        Some(_) | None => repository,
+    };
+    let component = |text: &str| {
+        let plain = |letter: char| letter.is_ascii_lowercase() || letter.is_ascii_digit();
+        text.starts_with(plain)
+            && text.ends_with(plain)
+            && text
+                .chars()
+                .all(|letter| plain(letter) || "._-".contains(letter))
+    };
+    let word = |letter: char| letter.is_ascii_alphanumeric() || letter == '_';
+    path.split('/').all(component)
+        && tag.is_none_or(|tag| {
+            (1..=128).contains(&tag.len())
+                && tag.starts_with(word)
+                && tag
+                    .chars()
+                    .all(|letter| word(letter) || ".-".contains(letter))
+        })
+        && digest.is_none_or(|digest| digest.contains(':'))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -123,5 +158,30 @@ mod tests {
         assert_eq!(follower.borrow_and_update().pull, Pull::Fails);
         images.set("shop/cart:v1", Behaviour::default());
         assert_eq!(follower.borrow_and_update().pull, Pull::Succeeds);
+    }
+
+    #[test]
+    fn only_references_name_images() {
+        for image in [
+            "nginx",
+            "localhost/shop:v1",
+            "Registry.Example:5000/shop/check-out_2:V1.0",
+            "shop/checkout:v1@sha256:abc",
+            &image_id("shop/checkout:v1"),
+        ] {
+            assert!(is_reference(image), "{image}");
+        }
+        for image in [
+            "",
+            "shop/Checkout:v1",
+            "shop/checkout:",
+            "shop//checkout",
+            "shop/checkout:v1:v2",
+            "shop/check out",
+            "shop/checkout-:v1",
+            "shop/checkout@abc",
+        ] {
+            assert!(!is_reference(image), "{image}");
+        }
     }
 }

@@ -2,14 +2,13 @@
 
 use std::{path::PathBuf, process::ExitCode, time::Duration};
 
-use anyhow::Context as _;
 use astern_testbed::{
     bed::{Bed, Options},
     demo::{self, DemoOptions, Ending},
+    signals::{INTERRUPTED, asked_to_end},
     tools::{Tool, Tools},
 };
 use clap::{Parser, Subcommand};
-use tokio::signal::unix::{SignalKind, signal};
 
 /// Real Kubernetes and real Prometheus on this machine, without containers.
 #[derive(Parser)]
@@ -51,9 +50,6 @@ enum Verb {
         operator: Option<PathBuf>,
     },
 }
-
-/// What shells report for a program that Ctrl-C has ended.
-const INTERRUPTED: u8 = 130;
 
 #[tokio::main]
 async fn main() -> anyhow::Result<ExitCode> {
@@ -111,20 +107,6 @@ async fn tools() -> anyhow::Result<()> {
         println!("{:24} {}", tool.program(), tools.path(tool).display());
     }
     Ok(())
-}
-
-/// Returns what waits for a signal. From here on nothing but the end of `main` ends the program.
-fn asked_to_end() -> anyhow::Result<impl Future<Output = ()>> {
-    let mut terminate = signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?;
-    let mut hang_up = signal(SignalKind::hangup()).context("cannot listen for SIGHUP")?;
-    let mut interrupt = signal(SignalKind::interrupt()).context("cannot listen for SIGINT")?;
-    Ok(async move {
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = hang_up.recv() => {}
-            _ = interrupt.recv() => {}
-        }
-    })
 }
 
 async fn up(options: Options) -> anyhow::Result<()> {

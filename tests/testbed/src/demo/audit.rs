@@ -8,7 +8,7 @@ use serde_json::Value;
 
 /// What a write was for, by the fields that it changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Purpose {
+pub(crate) enum Purpose {
     Template,
     Ownership,
     Pause,
@@ -19,9 +19,9 @@ pub(super) enum Purpose {
 
 /// One write that the API server took.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Write {
-    pub(super) at: Timestamp,
-    pub(super) purpose: Purpose,
+pub(crate) struct Write {
+    pub(crate) at: Timestamp,
+    pub(crate) purpose: Purpose,
 }
 
 /// Returns the writes of a user to one Deployment, in order of time.

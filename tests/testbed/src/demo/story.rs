@@ -12,7 +12,7 @@ use anyhow::Context as _;
 use jiff::Timestamp;
 use kube::{
     Api,
-    api::{ApiResource, DynamicObject, GroupVersionKind, ListParams},
+    api::{ApiResource, DynamicObject, GroupVersionKind},
 };
 use serde_json::Value;
 use tokio::{task::JoinSet, time::Instant};
@@ -23,12 +23,14 @@ use crate::{
     demo::{
         audit, clients,
         console::{Console, Mood, Speaker},
+        rollbacks::rollbacks,
         summary::{self, Release, Summary},
         watching,
         workload::{Workload, tag},
     },
     scenario::{Director, Scenario, Step, look_up},
     traffic::Traffic,
+    usage,
 };
 
 /// Where the operator runs, as deploy/install.yaml says.
@@ -186,7 +188,7 @@ impl<'a> Story<'a> {
         if let Some(workload) = &self.workload {
             let of = (workload.namespace.as_str(), workload.name.as_str());
             let writes = audit::writes(&self.bed.audit_log(), OPERATOR_USER, of)?;
-            for rollback in self.rollbacks(workload).await? {
+            for rollback in rollbacks(self.bed.client(), of).await? {
                 let from = look_up(&rollback, "/status/from/images/0").and_then(Value::as_str);
                 let release = self.release(tag(from.unwrap_or_default()));
                 let incident = summary::incident(&rollback, &release, traffic, &writes);
@@ -214,29 +216,6 @@ impl<'a> Story<'a> {
             from: after.next().map_or(Timestamp::MIN, |(_, at)| *at),
             to: after.next().map_or(Timestamp::MAX, |(_, at)| *at),
         }
-    }
-
-    async fn rollbacks(&self, workload: &Workload) -> anyhow::Result<Vec<Value>> {
-        let kind = GroupVersionKind::gvk("astern.dev", "v1alpha1", "Rollback");
-        let resource = ApiResource::from_gvk(&kind);
-        let api: Api<DynamicObject> =
-            Api::namespaced_with(self.bed.client(), &workload.namespace, &resource);
-        // A scenario may go without Astern.
-        let Ok(found) = api.list(&ListParams::default()).await else {
-            return Ok(Vec::new());
-        };
-        let mut rollbacks: Vec<Value> = found
-            .items
-            .into_iter()
-            .map(serde_json::to_value)
-            .collect::<Result<_, _>>()?;
-        rollbacks.retain(|rollback| rollback["spec"]["deployment"]["name"] == *workload.name);
-        let proposed = |rollback: &Value| {
-            let time = rollback.pointer("/status/timings/proposedTime");
-            time.and_then(Value::as_str).map(str::to_owned)
-        };
-        rollbacks.sort_by_key(proposed);
-        Ok(rollbacks)
     }
 
     async fn replicas_moved(&self) -> anyhow::Result<Option<String>> {
@@ -271,15 +250,10 @@ impl<'a> Story<'a> {
     fn operator_memory_mib(&self) -> Option<f64> {
         let nodes = self.director.as_ref()?.nodes();
         let process = nodes.pid_of(OPERATOR_NAMESPACE, &self.operator_pod()?)?;
-        let status = fs::read_to_string(format!("/proc/{process}/status")).ok()?;
-        let kibibytes: f64 = status
-            .lines()
-            .find_map(|line| line.strip_prefix("VmHWM:"))?
-            .split_whitespace()
-            .next()?
-            .parse()
-            .ok()?;
-        Some((kibibytes / 1024.0 * 10.0).round() / 10.0)
+        let peak = usage::memory(process).ok()?.peak_bytes;
+        #[expect(clippy::cast_precision_loss, reason = "no process has four petabytes")]
+        let mebibytes = peak as f64 / f64::from(1 << 20);
+        Some((mebibytes * 10.0).round() / 10.0)
     }
 
     fn operator_log(&self) -> Option<String> {

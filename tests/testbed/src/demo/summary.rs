@@ -29,38 +29,38 @@ pub(super) struct Summary {
 
 /// One bad release. A time is nothing when what it is about never happened.
 #[derive(Clone, Debug, PartialEq, Serialize)]
-pub(super) struct Incident {
-    pub(super) release: String,
-    pub(super) restored: String,
-    pub(super) trigger: String,
-    pub(super) evidence: String,
-    pub(super) state: String,
+pub(crate) struct Incident {
+    pub(crate) release: String,
+    pub(crate) restored: String,
+    pub(crate) trigger: String,
+    pub(crate) evidence: String,
+    pub(crate) state: String,
     /// The people who were asked and said yes.
-    pub(super) approved_by: Vec<String>,
-    pub(super) first_bad_to_decision_s: Option<f64>,
-    pub(super) deploy_to_decision_s: Option<f64>,
+    pub(crate) approved_by: Vec<String>,
+    pub(crate) first_bad_to_decision_s: Option<f64>,
+    pub(crate) deploy_to_decision_s: Option<f64>,
     /// Includes the time that people took to answer.
-    pub(super) decision_to_patch_s: Option<f64>,
-    pub(super) decision_to_approval_s: Option<f64>,
-    pub(super) approval_to_patch_s: Option<f64>,
-    pub(super) decision_to_last_bad_s: Option<f64>,
-    pub(super) first_bad_to_last_bad_s: Option<f64>,
-    pub(super) failed_requests: u64,
-    pub(super) template_writes: usize,
-    pub(super) ownership_writes: usize,
-    pub(super) foreign_writes: usize,
+    pub(crate) decision_to_patch_s: Option<f64>,
+    pub(crate) decision_to_approval_s: Option<f64>,
+    pub(crate) approval_to_patch_s: Option<f64>,
+    pub(crate) decision_to_last_bad_s: Option<f64>,
+    pub(crate) first_bad_to_last_bad_s: Option<f64>,
+    pub(crate) failed_requests: u64,
+    pub(crate) template_writes: usize,
+    pub(crate) ownership_writes: usize,
+    pub(crate) foreign_writes: usize,
 }
 
 /// A release that was deployed, until the next one.
 #[derive(Clone, Debug)]
-pub(super) struct Release {
-    pub(super) tag: String,
-    pub(super) from: Timestamp,
-    pub(super) to: Timestamp,
+pub(crate) struct Release {
+    pub(crate) tag: String,
+    pub(crate) from: Timestamp,
+    pub(crate) to: Timestamp,
 }
 
 /// Puts together what clients, Astern and the API server say about one incident.
-pub(super) fn incident(
+pub(crate) fn incident(
     rollback: &Value,
     release: &Release,
     traffic: Option<&Traffic>,

@@ -1,6 +1,12 @@
 //! Takes connections, passes requests on and answers back, and carries out faults.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
 
 use futures::{StreamExt as _, TryStreamExt as _, future::ready, stream};
 use http_body_util::{BodyExt, BodyStream, Full, StreamBody, combinators::UnsyncBoxBody};
@@ -57,7 +63,7 @@ pub(super) async fn serve(
             () = end.cancelled() => return,
         };
         let Ok((stream, _)) = accepted else { continue };
-        if shared.refusing.load(std::sync::atomic::Ordering::SeqCst) {
+        if shared.refusing.load(Ordering::SeqCst) {
             continue;
         }
         let cut = shared.state().connections.clone();
@@ -100,7 +106,9 @@ async fn handle(shared: Arc<Shared>, request: Request<Incoming>) -> Result<Respo
         path: path.to_owned(),
         status: None,
     };
+    let answer_bytes = shared.state().passes(&seen, &body);
     let exchange = Exchange {
+        answer_bytes,
         shared: Arc::clone(&shared),
         seen,
         method: head.method,
@@ -121,6 +129,7 @@ struct Exchange {
     method: hyper::Method,
     headers: HeaderMap,
     body: Bytes,
+    answer_bytes: Arc<AtomicU64>,
 }
 
 impl Exchange {
@@ -203,7 +212,11 @@ impl Exchange {
         let mut response = Response::new(());
         *response.status_mut() = answer.status();
         *response.headers_mut() = end_to_end(answer.headers());
-        let body = answer.bytes_stream().map_ok(Frame::data).map_err(|_| Cut);
+        let counter = Arc::clone(&self.answer_bytes);
+        let body = answer.bytes_stream().map_err(|_| Cut).map_ok(move |part| {
+            counter.fetch_add(part.len() as u64, Ordering::Relaxed);
+            Frame::data(part)
+        });
         Ok(response.map(|()| BodyExt::boxed_unsync(StreamBody::new(body))))
     }
 

@@ -140,6 +140,21 @@ async fn requests_and_answers_pass_unchanged() {
 }
 
 #[tokio::test]
+async fn a_metered_request_is_kept_with_its_body_and_the_size_of_its_answer() {
+    let pair = pair().await;
+    pair.post("/before").await.unwrap();
+    pair.proxy.meter();
+    let url = format!("{}/api/v1/query", pair.proxy.url());
+    let answer = pair.client.post(url).body("query=up").send().await.unwrap();
+    let size = answer.bytes().await.unwrap().len() as u64;
+    let passages = pair.proxy.passages();
+    assert_eq!(passages.len(), 1);
+    assert_eq!(passages[0].path, "/api/v1/query");
+    assert_eq!(&passages[0].body[..], b"query=up");
+    assert_eq!(passages[0].answer_bytes.load(Ordering::SeqCst), size);
+}
+
+#[tokio::test]
 async fn watches_pass_as_they_come() {
     let pair = pair().await;
     let mut response = pair.get("/watch").await.unwrap();

@@ -4,7 +4,12 @@ use std::sync::Arc;
 
 use tokio_util::sync::CancellationToken;
 
-use crate::node::{Simulation, program::Process, server::Server, state::Pod};
+use crate::node::{
+    Simulation,
+    program::Process,
+    server::Server,
+    state::{Exit, Pod},
+};
 
 pub(crate) enum Application {
     Server(Server),
@@ -32,13 +37,13 @@ impl Application {
         }
     }
 
-    /// Runs it to its end and returns the exit code. Dropping the future kills it.
+    /// Runs it to its end and returns how it ended. Dropping the future kills it.
     ///
     /// `terminate` is what SIGTERM is to a process: it says when to go, not that it must.
-    pub(crate) async fn run(self, terminate: CancellationToken) -> i32 {
+    pub(crate) async fn run(self, terminate: CancellationToken) -> Exit {
         match self {
             Self::Server(server) => server.run(terminate).await,
-            Self::Process(process) => process.run(terminate).await,
+            Self::Process(process) => process.run(terminate).await.into(),
         }
     }
 }

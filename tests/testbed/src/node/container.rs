@@ -1,4 +1,4 @@
-//! The life of one container: pull, run, watch, end, wait, again.
+//! The life of one container: create, run, watch, end, wait, again.
 
 use std::{sync::Arc, time::Duration};
 
@@ -6,20 +6,23 @@ use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    behaviour::Pull,
     clock::now,
     node::{
         Simulation,
         application::Application,
         backoff::Backoff,
+        creation,
         event::{self, Happening},
         probe,
-        state::{Ended, Now, Pod, Wish, no_longer_wanted, vanished},
+        state::{Ended, Exit, Now, Pod, Wish, no_longer_wanted, vanished},
     },
 };
 
 /// Exit code of what had to be killed: 128 and the number of SIGKILL.
 const KILLED: i32 = 137;
+
+/// What a container runtime reports for a container that it could not start.
+const CANNOT_START: i32 = 128;
 
 const DEFAULT_GRACE: Duration = Duration::from_secs(30);
 
@@ -31,7 +34,7 @@ pub(crate) async fn run(simulation: &Simulation, pod: &Arc<Pod>, index: usize) {
             // A pod that is being deleted must not start, so this is asked first.
             biased;
             _ = no_longer_wanted(pod) => return,
-            () = pull(simulation, pod, index) => {}
+            () = creation::create(simulation, pod, index) => {}
         }
         let begun = Instant::now();
         let ended = run_once(simulation, pod, index).await;
@@ -57,39 +60,8 @@ pub(crate) async fn run(simulation: &Simulation, pod: &Arc<Pod>, index: usize) {
 fn restarts(pod: &Pod, ended: &Ended) -> bool {
     match pod.manifest.spec.restart_policy.as_str() {
         "Never" => false,
-        "OnFailure" => ended.exit_code != 0,
+        "OnFailure" => ended.exit.code != 0,
         _ => true,
-    }
-}
-
-/// Tries to pull the image until it can be had.
-async fn pull(simulation: &Simulation, pod: &Arc<Pod>, index: usize) {
-    let image = &pod.container(index).image;
-    let behaviour = simulation.images.follow(image);
-    let mut backoff = Backoff::new(simulation.backoff_factor);
-    // The first failure waits as well: unlike a container, an image was not there before.
-    backoff.wait(Duration::ZERO);
-    while behaviour.borrow().pull == Pull::Fails {
-        let message = format!("failed to pull and unpack image {image:?}: not found");
-        event::report(simulation, pod, Happening::FailedToPull(&message));
-        pod.update(index, |state| {
-            state.now = Now::Waiting {
-                reason: "ErrImagePull",
-                message: Some(message),
-            };
-        });
-        let wait = backoff.wait(Duration::ZERO);
-        // Both reasons are seen in turn, as on a real node.
-        sleep(wait.mul_f64(0.1)).await;
-        let message = format!("Back-off pulling image {image:?}");
-        event::report(simulation, pod, Happening::BackOffPull(&message));
-        pod.update(index, |state| {
-            state.now = Now::Waiting {
-                reason: "ImagePullBackOff",
-                message: Some(message),
-            };
-        });
-        sleep(wait.mul_f64(0.9)).await;
     }
 }
 
@@ -121,7 +93,7 @@ async fn back_off(simulation: &Simulation, pod: &Arc<Pod>, index: usize, wait: D
 
 async fn run_once(simulation: &Simulation, pod: &Arc<Pod>, index: usize) -> Ended {
     let started = now();
-    let exit_code = match Application::start(simulation, pod, index).await {
+    let exit = match Application::start(simulation, pod, index).await {
         Ok(application) => attend(simulation, pod, index, application).await,
         Err(error) => {
             tracing::warn!(
@@ -130,11 +102,11 @@ async fn run_once(simulation: &Simulation, pod: &Arc<Pod>, index: usize) -> Ende
                 error = format!("{error:#}"),
                 "container cannot start"
             );
-            128
+            CANNOT_START.into()
         }
     };
     Ended {
-        exit_code,
+        exit,
         started,
         finished: now(),
     }
@@ -146,7 +118,7 @@ async fn attend(
     pod: &Arc<Pod>,
     index: usize,
     application: Application,
-) -> i32 {
+) -> Exit {
     let container = pod.container(index);
     pod.update(index, |state| {
         state.now = Now::Running { since: now() };
@@ -158,7 +130,7 @@ async fn attend(
     tokio::pin!(application);
 
     let grace = tokio::select! {
-        exit_code = &mut application => return exit_code,
+        exit = &mut application => return exit,
         given_up = probe::attend(simulation, pod, index) => {
             event::report(simulation, pod, Happening::Killing(&given_up.message));
             pod.update(index, |state| state.ready = false);
@@ -166,7 +138,7 @@ async fn attend(
         }
         wish = no_longer_wanted(pod) => match wish {
             Wish::Terminate { grace_seconds } => Some(Duration::from_secs(grace_seconds)),
-            Wish::Run | Wish::Vanish => Some(Duration::ZERO),
+            Wish::Run | Wish::Evict | Wish::Vanish => Some(Duration::ZERO),
         },
     };
     terminate.cancel();
@@ -178,7 +150,7 @@ async fn attend(
         .unwrap_or(DEFAULT_GRACE);
     // Dropping an application kills it.
     tokio::select! {
-        ended = timeout(grace, &mut application) => ended.unwrap_or(KILLED),
-        () = vanished(pod) => KILLED,
+        ended = timeout(grace, &mut application) => ended.unwrap_or(KILLED.into()),
+        () = vanished(pod) => KILLED.into(),
     }
 }

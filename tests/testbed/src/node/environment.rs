@@ -79,7 +79,7 @@ impl Environment {
         match (&variable.value, &variable.value_from) {
             (Some(value), _) => Some(self.expand(value)),
             (None, None) => Some(String::new()),
-            (None, Some(from)) => field(pod, &from.field_ref.as_ref()?.field_path),
+            (None, Some(from)) => field(pod, &from.field.as_ref()?.field_path),
         }
     }
 }

@@ -23,6 +23,9 @@ pub(crate) enum Happening<'a> {
     BackOffRestart(&'a str),
     BackOffPull(&'a str),
     FailedToPull(&'a str),
+    FailedToInspect(&'a str),
+    FailedToCreate(&'a str),
+    Evicted(&'a str),
 }
 
 impl<'a> Happening<'a> {
@@ -33,7 +36,11 @@ impl<'a> Happening<'a> {
             Self::Killing(message) => ("Normal", "Killing", message),
             Self::BackOffRestart(message) => ("Warning", "BackOff", message),
             Self::BackOffPull(message) => ("Normal", "BackOff", message),
-            Self::FailedToPull(message) => ("Warning", "Failed", message),
+            Self::FailedToPull(message) | Self::FailedToCreate(message) => {
+                ("Warning", "Failed", message)
+            }
+            Self::FailedToInspect(message) => ("Warning", "InspectFailed", message),
+            Self::Evicted(message) => ("Warning", "Evicted", message),
         }
     }
 }

@@ -50,6 +50,7 @@ pub(crate) struct Container {
     pub(crate) image: String,
     pub(crate) args: Vec<String>,
     pub(crate) env: Vec<Variable>,
+    pub(crate) env_from: Vec<EnvFrom>,
     pub(crate) ports: Vec<Port>,
     pub(crate) liveness_probe: Option<Probe>,
     pub(crate) readiness_probe: Option<Probe>,
@@ -74,9 +75,54 @@ pub(crate) struct Variable {
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
+#[serde(default)]
 pub(crate) struct ValueFrom {
-    pub(crate) field_ref: Option<FieldRef>,
+    #[serde(rename = "fieldRef")]
+    pub(crate) field: Option<FieldRef>,
+    #[serde(rename = "configMapKeyRef")]
+    pub(crate) config_map_key: Option<Selector>,
+    #[serde(rename = "secretKeyRef")]
+    pub(crate) secret_key: Option<Selector>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub(crate) struct EnvFrom {
+    pub(crate) config_map_ref: Option<Selector>,
+    pub(crate) secret_ref: Option<Selector>,
+}
+
+/// Names a `ConfigMap` or a Secret, or one key of it.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub(crate) struct Selector {
+    pub(crate) name: String,
+    pub(crate) key: Option<String>,
+    pub(crate) optional: bool,
+}
+
+/// What must be there before a container can be created: its name, and the key that is wanted of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Referent<'a> {
+    ConfigMap(&'a str, Option<&'a str>),
+    Secret(&'a str, Option<&'a str>),
+}
+
+impl Referent<'_> {
+    /// Returns why a container cannot be created, given the keys of the object if it exists.
+    pub(crate) fn obstacle(&self, namespace: &str, keys: Option<&[String]>) -> Option<String> {
+        let (kind, lower_kind, name, key) = match *self {
+            Self::ConfigMap(name, key) => ("ConfigMap", "configmap", name, key),
+            Self::Secret(name, key) => ("Secret", "secret", name, key),
+        };
+        let Some(keys) = keys else {
+            return Some(format!("{lower_kind} {name:?} not found"));
+        };
+        let key = key.filter(|key| !keys.iter().any(|known| known == key))?;
+        Some(format!(
+            "couldn't find key {key} in {kind} {namespace}/{name}"
+        ))
+    }
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -140,6 +186,31 @@ pub(crate) struct TcpSocket {
 }
 
 impl Container {
+    /// Returns what the environment refers to and cannot do without.
+    pub(crate) fn referents(&self) -> Vec<Referent<'_>> {
+        fn wanted(selector: Option<&Selector>) -> Option<(&str, Option<&str>)> {
+            let selector = selector.filter(|selector| !selector.optional)?;
+            Some((&selector.name, selector.key.as_deref()))
+        }
+        let of_variables = self
+            .env
+            .iter()
+            .filter_map(|variable| variable.value_from.as_ref())
+            .map(|from| (&from.config_map_key, &from.secret_key));
+        let of_all = self
+            .env_from
+            .iter()
+            .map(|from| (&from.config_map_ref, &from.secret_ref));
+        of_variables
+            .chain(of_all)
+            .flat_map(|(map, secret)| {
+                let map = wanted(map.as_ref()).map(|(name, key)| Referent::ConfigMap(name, key));
+                let secret = wanted(secret.as_ref()).map(|(name, key)| Referent::Secret(name, key));
+                map.into_iter().chain(secret)
+            })
+            .collect()
+    }
+
     /// Returns the number of a port that is given by number or by name.
     pub(crate) fn port(&self, port: &IntOrString) -> Option<u16> {
         match port {
@@ -216,5 +287,37 @@ mod tests {
             ),
             (5, 1, 3)
         );
+    }
+
+    #[test]
+    fn what_is_optional_is_not_waited_for() {
+        let container: Container = serde_json::from_str(
+            r#"{"env": [
+                {"name": "A", "valueFrom": {"configMapKeyRef": {"name": "limits", "key": "a"}}},
+                {"name": "B", "valueFrom": {"secretKeyRef": {"name": "tokens", "key": "b", "optional": true}}},
+                {"name": "C", "value": "c"}
+              ], "envFrom": [{"secretRef": {"name": "all"}}]}"#,
+        )
+        .unwrap();
+        let expected = [
+            Referent::ConfigMap("limits", Some("a")),
+            Referent::Secret("all", None),
+        ];
+        assert_eq!(container.referents(), expected);
+    }
+
+    #[test]
+    fn a_missing_object_and_a_missing_key_are_told_apart() {
+        let referent = Referent::ConfigMap("limits", Some("a"));
+        let obstacle = |keys: Option<&[&str]>| {
+            let keys =
+                keys.map(|keys| keys.iter().map(|key| (*key).to_owned()).collect::<Vec<_>>());
+            referent.obstacle("shop", keys.as_deref())
+        };
+        assert_eq!(obstacle(Some(&["a"])), None);
+        let missing = obstacle(None).unwrap();
+        assert_eq!(missing, "configmap \"limits\" not found");
+        let missing = obstacle(Some(&["b"])).unwrap();
+        assert_eq!(missing, "couldn't find key a in ConfigMap shop/limits");
     }
 }

@@ -1,6 +1,9 @@
 //! The life of one pod: its containers side by side, its status, its end.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
 
 use futures::future::join_all;
 use kube::{
@@ -13,7 +16,8 @@ use tokio::time::{sleep, timeout};
 use crate::node::{
     Simulation, container,
     manifest::Manifest,
-    state::{Pod, Wish, no_longer_wanted, vanished},
+    outage,
+    state::{Pod, Wish, released, vanished},
     status::StatusPage,
 };
 
@@ -34,7 +38,8 @@ pub(crate) async fn run(simulation: Arc<Simulation>, pod: Arc<Pod>) {
             let all =
                 (0..pod.containers.len()).map(|index| container::run(&simulation, &pod, index));
             join_all(all).await;
-            no_longer_wanted(&pod).await;
+            // One that was evicted stays, for people to see, until somebody deletes it.
+            released(&pod).await;
         };
         let telling = async {
             loop {
@@ -47,6 +52,7 @@ pub(crate) async fn run(simulation: Arc<Simulation>, pod: Arc<Pod>) {
         tokio::select! {
             () = containers => {}
             () = telling => {}
+            never = outage::evict_when_due(&simulation, &pod) => match never {},
             () = vanished(&pod) => {}
         }
     }
@@ -62,7 +68,11 @@ pub(crate) async fn run(simulation: Arc<Simulation>, pod: Arc<Pod>) {
 async fn tell(simulation: &Simulation, pod: &Pod, page: &mut StatusPage, told: &mut Value) {
     let api = api(simulation, pod);
     loop {
-        let status = page.render(pod);
+        let status = if pod.unheard.load(Ordering::Relaxed) {
+            page.given_up()
+        } else {
+            page.render(pod)
+        };
         if status == *told {
             return;
         }

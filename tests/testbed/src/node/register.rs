@@ -44,7 +44,25 @@ pub(crate) async fn register(simulation: &Simulation, node: &NodeRecord) -> anyh
             return Err(error).with_context(|| format!("failed to create node {:?}", node.name));
         }
     }
-    let status = json!({"status": status(node)});
+    report(simulation, node, true).await?;
+    renew(simulation, node)
+        .await
+        .with_context(|| format!("failed to create the lease of node {:?}", node.name))
+}
+
+/// Writes the status of a node: its own word that it is ready, or what the control plane says of
+/// one that it hears nothing of.
+///
+/// # Errors
+///
+/// When the API server refuses.
+pub(super) async fn report(
+    simulation: &Simulation,
+    node: &NodeRecord,
+    ready: bool,
+) -> anyhow::Result<()> {
+    let api: Api<Node> = Api::all(simulation.client.clone());
+    let status = json!({"status": if ready { status(node) } else { silence() }});
     api.patch_status(
         &node.name,
         &PatchParams::default(),
@@ -52,17 +70,24 @@ pub(crate) async fn register(simulation: &Simulation, node: &NodeRecord) -> anyh
     )
     .await
     .with_context(|| format!("failed to report node {:?}", node.name))?;
-    renew(simulation, node)
-        .await
-        .with_context(|| format!("failed to create the lease of node {:?}", node.name))
+    Ok(())
 }
 
-/// Keeps all nodes ready, for ever.
+fn silence() -> Value {
+    let at = now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
+    json!({"conditions": [{
+        "type": "Ready", "status": "Unknown", "reason": "NodeStatusUnknown",
+        "message": "Kubelet stopped posting node status.", "lastTransitionTime": at,
+    }]})
+}
+
+/// Keeps all nodes ready but those that are lost, for ever.
 pub(crate) async fn heartbeat(simulation: &Simulation) {
     let mut ticks = interval(HEARTBEAT);
     loop {
         ticks.tick().await;
-        for node in &simulation.nodes {
+        let heard = |node: &&NodeRecord| !simulation.lost.contains(&node.name);
+        for node in simulation.nodes.iter().filter(heard) {
             if let Err(error) = renew(simulation, node).await {
                 tracing::debug!(node = node.name, %error, "cannot renew the lease of a node");
             }
@@ -70,7 +95,7 @@ pub(crate) async fn heartbeat(simulation: &Simulation) {
     }
 }
 
-async fn renew(simulation: &Simulation, node: &NodeRecord) -> Result<(), kube::Error> {
+pub(super) async fn renew(simulation: &Simulation, node: &NodeRecord) -> Result<(), kube::Error> {
     let api: Api<Lease> = Api::namespaced(simulation.client.clone(), LEASES);
     let lease = json!({
         "apiVersion": "coordination.k8s.io/v1", "kind": "Lease",

@@ -3,7 +3,10 @@
 use std::{
     convert::Infallible,
     net::SocketAddr,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU32, Ordering},
+    },
     time::Duration,
 };
 
@@ -28,7 +31,7 @@ use crate::{
         manifest::Probe,
         measures::{Labels, Measures},
         probe::AGENT,
-        state::Pod,
+        state::{Exit, Pod},
     },
 };
 
@@ -58,6 +61,8 @@ struct Facts {
     readiness_path: Option<String>,
     labels: Labels,
     measures: Mutex<Measures>,
+    /// How many have arrived.
+    requests: AtomicU32,
 }
 
 impl Server {
@@ -90,6 +95,7 @@ impl Server {
             readiness_path: probed_path(container.readiness_probe.as_ref()),
             labels: Labels::of(pod),
             measures: Mutex::default(),
+            requests: AtomicU32::new(0),
         };
         Ok(Self {
             facts: Arc::new(facts),
@@ -99,18 +105,18 @@ impl Server {
         })
     }
 
-    pub(crate) async fn run(mut self, terminate: CancellationToken) -> i32 {
+    pub(crate) async fn run(mut self, terminate: CancellationToken) -> Exit {
         let started = self.facts.started;
         let startup = self.behaviour.borrow().startup;
         if !startup.is_zero() {
             tokio::select! {
                 () = sleep_until(started + startup) => {}
-                exit_code = crash(&mut self.behaviour, started) => return exit_code,
-                () = terminate.cancelled() => return 0,
+                exit = crash(&mut self.behaviour, started) => return exit,
+                () = terminate.cancelled() => return 0.into(),
             }
             match listen(&self.addresses).await {
                 Ok(listeners) => self.listeners = listeners,
-                Err(_) => return 1,
+                Err(_) => return 1.into(),
             }
         }
         let closing = CancellationToken::new();
@@ -119,7 +125,7 @@ impl Server {
             accepting.spawn(serve(listener, Arc::clone(&self.facts), closing.clone()));
         }
         tokio::select! {
-            exit_code = crash(&mut self.behaviour, started) => return exit_code,
+            exit = crash(&mut self.behaviour, started) => return exit,
             () = terminate.cancelled() => {}
         }
         let drain = self.behaviour.borrow().drain;
@@ -128,7 +134,8 @@ impl Server {
         let _ = timeout(LAST_REQUESTS, accepting.join_all()).await;
         // What has lost its liveness does not go in good order.
         let alive = self.behaviour.borrow().liveness.passes(started.elapsed());
-        if alive { 0 } else { ENDED_BY_SIGTERM }
+        let code = if alive { 0 } else { ENDED_BY_SIGTERM };
+        code.into()
     }
 }
 
@@ -159,20 +166,24 @@ async fn listen_at(address: SocketAddr) -> std::io::Result<TcpListener> {
 }
 
 /// Waits until the behaviour says that the application ends by itself.
-async fn crash(behaviour: &mut Following, started: Instant) -> i32 {
+async fn crash(behaviour: &mut Following, started: Instant) -> Exit {
     loop {
         let crash = behaviour.borrow_and_update().crash.clone();
         let end = async {
             match crash {
                 Some(crash) => {
                     sleep_until(started + crash.after).await;
-                    crash.exit_code
+                    if crash.out_of_memory {
+                        Exit::OUT_OF_MEMORY
+                    } else {
+                        crash.exit_code.into()
+                    }
                 }
                 None => std::future::pending().await,
             }
         };
         tokio::select! {
-            exit_code = end => return exit_code,
+            exit = end => return exit,
             () = change(behaviour) => {}
         }
     }
@@ -229,8 +240,11 @@ async fn answer(
     if by_probe || facts.is_probe_path(path) {
         return Ok(facts.probe_answer(&behaviour, path));
     }
-    if !behaviour.latency.is_zero() {
-        sleep(behaviour.latency).await;
+    let latency = behaviour
+        .latency
+        .of(facts.requests.fetch_add(1, Ordering::Relaxed));
+    if !latency.is_zero() {
+        sleep(latency).await;
     }
     let faulty = began - facts.started >= behaviour.errors_after;
     let error_rate = if faulty { behaviour.error_rate } else { 0.0 };

@@ -2,8 +2,8 @@
 //! kubelet's metrics.
 
 use std::sync::{
-    Arc, Mutex, PoisonError,
-    atomic::{AtomicU32, AtomicU64, Ordering},
+    Arc, Mutex, OnceLock, PoisonError,
+    atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering},
 };
 
 use jiff::Timestamp;
@@ -18,6 +18,8 @@ use crate::node::{
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Wish {
     Run,
+    /// The node is short of memory: the pod ends at once, and stays as a failed one.
+    Evict,
     /// The pod is being deleted and has this many seconds left.
     Terminate {
         grace_seconds: u64,
@@ -38,6 +40,10 @@ pub(crate) struct Pod {
     pub(crate) accepted: Timestamp,
     pub(crate) containers: Vec<ContainerRecord>,
     pub(crate) wish: watch::Sender<Wish>,
+    /// Since when, if its node evicted it.
+    pub(crate) evicted: OnceLock<Timestamp>,
+    /// Nobody hears from the pod's node any more.
+    pub(crate) unheard: AtomicBool,
     /// Rings when there is something new to tell the API server.
     pub(crate) changed: Notify,
 }
@@ -87,20 +93,47 @@ pub(crate) enum Now {
     Ended(Ended),
 }
 
+/// How an application ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Exit {
+    pub(crate) code: i32,
+    pub(crate) out_of_memory: bool,
+}
+
+impl Exit {
+    /// What the kernel leaves of a process that took too much memory: 128 and the number of SIGKILL.
+    pub(crate) const OUT_OF_MEMORY: Self = Self {
+        code: 137,
+        out_of_memory: true,
+    };
+}
+
+impl From<i32> for Exit {
+    fn from(code: i32) -> Self {
+        Self {
+            code,
+            out_of_memory: false,
+        }
+    }
+}
+
 /// How a container came to its end.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Ended {
-    pub(crate) exit_code: i32,
+    pub(crate) exit: Exit,
     pub(crate) started: Timestamp,
     pub(crate) finished: Timestamp,
 }
 
 impl Ended {
     pub(crate) fn reason(&self) -> &'static str {
-        if self.exit_code == 0 {
-            "Completed"
-        } else {
-            "Error"
+        match self.exit {
+            Exit {
+                out_of_memory: true,
+                ..
+            } => "OOMKilled",
+            Exit { code: 0, .. } => "Completed",
+            Exit { .. } => "Error",
         }
     }
 }
@@ -132,6 +165,26 @@ impl Pod {
     }
 }
 
+impl Pod {
+    /// Changes what is wanted of the pod. What has vanished stays so, and what was evicted never
+    /// runs again.
+    pub(crate) fn want(&self, wish: Wish) {
+        self.wish.send_if_modified(|current| {
+            let changes = match *current {
+                Wish::Vanish => false,
+                Wish::Evict => wish != Wish::Run && wish != Wish::Evict,
+                // Whoever is being deleted already has nothing to be evicted from.
+                Wish::Terminate { .. } => wish != Wish::Evict && wish != *current,
+                Wish::Run => wish != Wish::Run,
+            };
+            if changes {
+                *current = wish;
+            }
+            changes
+        });
+    }
+}
+
 /// Waits until a pod shall no longer run, and returns how long it may take to end.
 pub(crate) async fn no_longer_wanted(pod: &Pod) -> Wish {
     let mut wish = pod.wish.subscribe();
@@ -139,6 +192,15 @@ pub(crate) async fn no_longer_wanted(pod: &Pod) -> Wish {
         Ok(wish) => *wish,
         Err(_) => Wish::Vanish,
     }
+}
+
+/// Waits until the API server wants a pod to go.
+pub(crate) async fn released(pod: &Pod) {
+    let mut wish = pod.wish.subscribe();
+    // A dropped sender means the same: nobody wants the pod any more.
+    let _ = wish
+        .wait_for(|wish| !matches!(wish, Wish::Run | Wish::Evict))
+        .await;
 }
 
 /// Waits until a pod has vanished from the API server.
@@ -204,6 +266,8 @@ pub(crate) fn pod_at(address: PodAddress, manifest: serde_json::Value) -> Pod {
         accepted: Timestamp::UNIX_EPOCH,
         containers: vec![ContainerRecord::default()],
         wish: watch::Sender::new(Wish::Run),
+        evicted: OnceLock::new(),
+        unheard: AtomicBool::new(false),
         changed: Notify::new(),
         manifest,
     }

@@ -9,6 +9,9 @@ use crate::{
     node::state::{ContainerState, Ended, Now, Pod},
 };
 
+/// Why a pod was evicted.
+pub(crate) const EVICTED: &str = "The node was low on resource: memory. ";
+
 /// Renders the status of one pod again and again, and keeps when each condition last changed.
 #[derive(Debug)]
 pub(crate) struct StatusPage {
@@ -31,7 +34,13 @@ impl StatusPage {
         let states: Vec<ContainerState> = (0..pod.containers.len())
             .map(|index| pod.state(index))
             .collect();
-        let phase = phase(&states, &pod.manifest.spec.restart_policy);
+        let runs = |state: &ContainerState| matches!(state.now, Now::Running { .. });
+        let evicted = pod.evicted.get();
+        let phase = if evicted.is_some() && !states.iter().any(runs) {
+            "Failed"
+        } else {
+            phase(&states, &pod.manifest.spec.restart_policy)
+        };
         let all_ready = states.iter().all(|state| state.ready);
         turn(&mut self.containers_ready, all_ready);
         turn(&mut self.ready, all_ready);
@@ -64,7 +73,7 @@ impl StatusPage {
             condition
         };
         let plain = json!({});
-        json!({
+        let mut page = json!({
             "phase": phase,
             "hostIP": pod.node_address.to_string(),
             "hostIPs": [{"ip": pod.node_address.to_string()}],
@@ -81,7 +90,32 @@ impl StatusPage {
             "containerStatuses": (0..states.len())
                 .map(|index| container_status(pod, index, &states[index]))
                 .collect::<Vec<_>>(),
-        })
+        });
+        if let Some(at) = evicted {
+            disrupt(&mut page, *at);
+        }
+        page
+    }
+
+    /// Returns what the control plane writes about a pod when nobody hears from its node any more.
+    pub(crate) fn given_up(&mut self) -> Value {
+        turn(&mut self.ready, false);
+        json!({"conditions": [
+            {"type": "Ready", "status": "False", "lastTransitionTime": time(self.ready.1)},
+        ]})
+    }
+}
+
+/// Adds what kubelet writes about a pod that it evicted.
+fn disrupt(status: &mut Value, at: Timestamp) {
+    status["reason"] = json!("Evicted");
+    status["message"] = json!(EVICTED);
+    let condition = json!({
+        "type": "DisruptionTarget", "status": "True", "reason": "TerminationByKubelet",
+        "message": EVICTED, "lastProbeTime": null, "lastTransitionTime": time(at),
+    });
+    if let Some(conditions) = status["conditions"].as_array_mut() {
+        conditions.push(condition);
     }
 }
 
@@ -111,7 +145,7 @@ fn phase(states: &[ContainerState], restart_policy: &str) -> &'static str {
     let exit_codes: Option<Vec<i32>> = states
         .iter()
         .map(|state| match &state.now {
-            Now::Ended(ended) => Some(ended.exit_code),
+            Now::Ended(ended) => Some(ended.exit.code),
             Now::Waiting { .. } | Now::Running { .. } => None,
         })
         .collect();
@@ -159,7 +193,7 @@ fn container_status(pod: &Pod, index: usize, state: &ContainerState) -> Value {
     let never_ran = matches!(state.now, Now::Waiting { .. }) && state.last.is_none();
     let terminated = |ended: &Ended, restarts: u32| {
         json!({"terminated": {
-            "exitCode": ended.exit_code,
+            "exitCode": ended.exit.code,
             "reason": ended.reason(),
             "startedAt": time(ended.started),
             "finishedAt": time(ended.finished),
@@ -205,7 +239,7 @@ mod tests {
     fn ended(exit_code: i32) -> Ended {
         let at = Timestamp::UNIX_EPOCH;
         Ended {
-            exit_code,
+            exit: exit_code.into(),
             started: at,
             finished: at,
         }
@@ -239,5 +273,69 @@ mod tests {
         let failed = [done[0].clone(), state(Now::Ended(ended(2)), None)];
         assert_eq!(phase(&failed, "Never"), "Failed");
         assert_eq!(phase(&failed, "OnFailure"), "Running");
+    }
+
+    fn pod() -> Pod {
+        let address = crate::node::network::PodAddress(std::net::Ipv4Addr::new(10, 240, 0, 16));
+        let manifest = json!({"metadata": {}, "spec": {"containers": [{"name": "app"}]}});
+        crate::node::state::pod_at(address, manifest)
+    }
+
+    /// Ends the one container of a pod and returns what is written about it.
+    fn written(pod: &Pod, exit: crate::node::state::Exit) -> Value {
+        let at = Timestamp::UNIX_EPOCH;
+        pod.update(0, |state| {
+            state.now = Now::Ended(Ended {
+                exit,
+                started: at,
+                finished: at,
+            });
+        });
+        StatusPage::of(pod).render(pod)
+    }
+
+    #[test]
+    fn what_the_kernel_killed_for_its_memory_says_so() {
+        let status = written(&pod(), crate::node::state::Exit::OUT_OF_MEMORY);
+        let ended = &status["containerStatuses"][0]["state"]["terminated"];
+        assert_eq!(
+            (&ended["reason"], &ended["exitCode"]),
+            (&json!("OOMKilled"), &json!(137))
+        );
+    }
+
+    #[test]
+    fn an_evicted_pod_has_failed_and_says_why() {
+        let pod = pod();
+        pod.evicted.set(Timestamp::UNIX_EPOCH).unwrap();
+        let status = written(&pod, 137.into());
+        assert_eq!(
+            (&status["phase"], &status["reason"]),
+            (&json!("Failed"), &json!("Evicted"))
+        );
+        let disrupted = status["conditions"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .any(|condition| {
+                condition["type"] == "DisruptionTarget"
+                    && condition["status"] == "True"
+                    && condition["reason"] == "TerminationByKubelet"
+            });
+        assert!(disrupted, "{status}");
+    }
+
+    #[test]
+    fn of_a_pod_on_a_lost_node_only_readiness_changes() {
+        let pod = pod();
+        pod.update(0, |state| state.ready = true);
+        let mut page = StatusPage::of(&pod);
+        page.render(&pod);
+        let conditions = page.given_up()["conditions"].clone();
+        assert_eq!(conditions.as_array().map(Vec::len), Some(1));
+        assert_eq!(
+            (&conditions[0]["type"], &conditions[0]["status"]),
+            (&json!("Ready"), &json!("False"))
+        );
     }
 }

@@ -14,7 +14,7 @@ use tokio::time::{Instant, sleep};
 use crate::{
     bed::Bed,
     node::{Nodes, NodesOptions},
-    scenario::{Annotate, Deploy, Kubectl, Load, Scenario, Step, Until, substitute},
+    scenario::{Annotate, Deploy, Kubectl, Load, NodeState, Scenario, Step, Until, substitute},
     traffic::{Traffic, TrafficOptions},
 };
 
@@ -123,6 +123,12 @@ impl<'a> Director<'a> {
         }
         if let Some(set) = &step.set_image {
             self.nodes.set_image(&set.image, set.behaviour.clone());
+        }
+        if let Some(node) = &step.node {
+            match node.state {
+                NodeState::Ready => self.nodes.recover(&node.name).await?,
+                NodeState::Lost => self.nodes.lose(&node.name).await?,
+            }
         }
         Ok(())
     }

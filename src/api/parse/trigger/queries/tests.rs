@@ -114,6 +114,22 @@ fn queries_are_bounded_texts() {
 }
 
 #[test]
+fn what_is_no_query_is_refused_before_it_is_asked() {
+    for (query, problem) in [
+        ("sum(", "is not understood"),
+        ("up{pod=\"$node\"}", "$pods is the only one"),
+        ("up[5m]", "and must give an instant vector or a scalar"),
+        ("up) or (secrets", "is not understood"),
+    ] {
+        refused_query(&json!({"query": query, "above": "1"}), "query", problem);
+        let custom = json!({"total": "up", "errors": query});
+        let fields = json!({"custom": custom, "threshold": "5%"});
+        let path = "spec.triggers[0].errorRate.custom.errors";
+        refused(&trigger("errorRate", &fields), path, problem);
+    }
+}
+
+#[test]
 fn an_alert_is_named_by_its_labels() {
     let fields = json!({"matchLabels": {"alertname": "CheckoutDown", "severity": "page"}});
     let mut expected = Alert {
@@ -167,6 +183,13 @@ fn an_alert_without_a_label_of_its_own_is_refused() {
         "alert",
         &json!({"matchLabels": {"severity": "p".repeat(256)}}),
     );
+}
+
+#[test]
+fn a_key_that_breaks_lines_does_not_break_the_message() {
+    let fields = json!({"matchLabels": {"a\n\u{0}\u{202e}": "b"}});
+    let path = "matchLabels.a\\n\\0\\u{202e}";
+    refused_alert(&fields, path, "is no name of a label");
 }
 
 #[test]

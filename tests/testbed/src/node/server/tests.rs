@@ -14,7 +14,7 @@ struct Running {
     address: SocketAddr,
     facts: Arc<Facts>,
     terminate: CancellationToken,
-    end: tokio::task::JoinHandle<i32>,
+    end: tokio::task::JoinHandle<Exit>,
     _network: PodNetwork,
 }
 
@@ -96,7 +96,7 @@ async fn a_terminated_application_serves_on_while_it_drains() {
     application.terminate.cancel();
     assert_eq!(application.ask("/").await, Some(200));
     let address = application.address;
-    assert_eq!(application.end.await.unwrap(), 0);
+    assert_eq!(application.end.await.unwrap(), Exit::from(0));
     assert!(tokio::net::TcpStream::connect(address).await.is_err());
 }
 
@@ -106,9 +106,38 @@ async fn a_crash_has_the_exit_code_of_the_scenario() {
         crash: Some(Crash {
             after: Duration::from_millis(10),
             exit_code: 3,
+            out_of_memory: false,
         }),
         ..Behaviour::default()
     })
     .await;
-    assert_eq!(application.end.await.unwrap(), 3);
+    assert_eq!(application.end.await.unwrap(), Exit::from(3));
+}
+
+#[tokio::test]
+async fn an_application_that_takes_too_much_memory_is_killed_for_it() {
+    let application = running(Behaviour {
+        crash: Some(Crash {
+            after: Duration::ZERO,
+            exit_code: 3,
+            out_of_memory: true,
+        }),
+        ..Behaviour::default()
+    })
+    .await;
+    assert_eq!(application.end.await.unwrap(), Exit::OUT_OF_MEMORY);
+}
+
+#[tokio::test]
+async fn slow_requests_are_counted_as_slow() {
+    let application = running(Behaviour {
+        latency: Duration::from_millis(30).into(),
+        ..Behaviour::default()
+    })
+    .await;
+    assert_eq!(application.ask("/").await, Some(200));
+    let page = application.counted();
+    let name = "http_request_duration_seconds_bucket{code=\"200\",method=\"GET\",";
+    let bucket = |limit: &str, count: u8| page.contains(&format!("{name}le=\"{limit}\"}} {count}"));
+    assert!(bucket("0.025", 0) && bucket("+Inf", 1), "{page}");
 }

@@ -1,0 +1,76 @@
+//! Evidence by expressions that a policy brings itself.
+
+use super::{Asking, Found, requests, span};
+use crate::api::promql::{self, Confinement};
+use crate::decide::{Evidence, PromQl, Rate, Unknown};
+use crate::observe::prometheus::buffer::Subject;
+use crate::observe::prometheus::feeds::{FreeKey, FreeQuery};
+use crate::observe::prometheus::release::Streams;
+use crate::observe::prometheus::series::Metric;
+
+impl Asking<'_> {
+    /// Counters by two expressions: by pod where they have its label, else before and after.
+    pub(super) fn custom(&self, total: &str, errors: &str, rate: &Rate) -> Found {
+        let metric = Metric::Custom {
+            total: self.prepared(total)?,
+            errors: self.prepared(errors)?,
+        };
+        let series = self.series(metric, None);
+        let need = self.need(span(rate), None);
+        let here = |subject| (self.namespace().to_owned(), subject);
+        let feeds = &self.eyes.feeds;
+        let counters = feeds.wanted(&series, need, self.now, |buffer, _| {
+            let streams = Streams {
+                buffer,
+                one_target: false,
+                read: &|stream| Ok::<_, Unknown>(requests(stream)),
+            };
+            let all = here(Subject::All);
+            if buffer.about(&all, false).is_empty() {
+                self.by_pod(&streams)
+            } else {
+                self.by_time(&streams, &[all], need.from)
+            }
+        })??;
+        Ok(Evidence::Counters(counters))
+    }
+
+    /// The worst values of a query.
+    pub(super) fn values(&self, trigger: &str, rule: &PromQl) -> Found {
+        let key = FreeKey {
+            source: self.asked.policy.metric_source.clone(),
+            tenant: self.tenant(),
+            namespace: self.namespace().to_owned(),
+            workload: self.asked.deployment.name.clone(),
+            trigger: trigger.to_owned(),
+        };
+        let text = self.prepared(&rule.query)?;
+        let range = rule.sustained + super::BEFORE_THE_WINDOW;
+        let query = FreeQuery::new(text, rule.bound, range);
+        let feeds = &self.eyes.feeds;
+        let values = feeds.values(&key, query, self.pace(), self.now)?;
+        if values.is_empty() {
+            return Err(Unknown::EmptyAnswer);
+        }
+        Ok(Evidence::Values(values))
+    }
+
+    /// Returns a query that is kept within the namespace, with the names of the pods in it.
+    fn prepared(&self, query: &str) -> Result<String, Unknown> {
+        let source = &self.asked.policy.metric_source;
+        let source = self.eyes.store.source(source);
+        let source = source.map_err(|cause| Unknown::NoSource { cause })?;
+        let confinement = Confinement {
+            namespace: source
+                .confine
+                .as_ref()
+                .map(|label| (label.clone(), self.namespace().to_owned())),
+            labels: source.match_labels.clone(),
+        };
+        let query = promql::confined(query, &confinement).map_err(|problem| Unknown::NoSource {
+            cause: format!("the query {problem}"),
+        })?;
+        let pods: Vec<String> = self.new.iter().map(|pod| pod.name.clone()).collect();
+        Ok(promql::with_pods(&query, &pods))
+    }
+}
