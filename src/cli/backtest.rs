@@ -1,21 +1,23 @@
 //! `kubectl astern backtest`: what a policy would have done to the releases of the past.
 //!
-//! Reads the cluster and a metric source, writes nothing, needs no operator. The releases come from
-//! [`history`], what was recorded about each from [`recording`]; [`replay`] runs the operator's own
-//! decisions over it, and [`aftermath`] says whether they would have been right.
+//! Reads the cluster and a metric source, writes nothing, needs no operator. [`find`] looks for the
+//! releases, [`history`] puts them in order; [`desk`] asks for what was recorded about each, in the
+//! operator's own words, and [`recording`] keeps it; [`replay`] runs the operator's own decisions over
+//! it, and [`aftermath`] says whether they would have been right.
 
 pub mod aftermath;
 pub mod changes;
 mod command;
+pub mod desk;
 pub mod find;
 pub mod history;
 pub mod judged;
 pub mod kube_state;
-pub mod matrix;
 mod print;
 pub mod recording;
 pub mod replay;
 pub mod report;
+pub mod rows;
 pub mod series;
 pub mod source;
 pub mod span;
@@ -28,14 +30,16 @@ use jiff::{SignedDuration, Timestamp};
 use self::find::Found;
 use self::history::Release;
 use self::judged::Judged;
-use self::recording::{Desk, Recording};
+use self::desk::{About, Desk};
+use self::recording::Recording;
 use self::replay::Replay;
 use self::report::{Finding, Report, TriggerNote};
 use self::source::Source;
-use self::span::{Span, earlier, later};
+use self::span::{Span, later};
 use super::progress::Progress;
 use crate::api::parse::ParsedPolicy;
-use crate::decide::{Attention, Mode, Policy, Requests, Trigger, TriggerKind};
+use crate::decide::{Attention, Mode, Policy, Preset, Trigger, TriggerKind};
+use crate::observe::evidence::wanted;
 use crate::port::Cluster;
 
 pub use command::{Arguments, run};
@@ -59,9 +63,6 @@ pub struct World {
     pub cluster: Option<Arc<dyn Cluster>>,
     pub source: Source,
 }
-
-/// Prometheus' own default for evaluations, where nothing was asked for.
-const STEP: SignedDuration = SignedDuration::from_secs(15);
 
 /// Kubernetes' own limit for a rollout, where nobody saw the end of it.
 const ROLLOUT: SignedDuration = SignedDuration::from_mins(10);
@@ -91,17 +92,17 @@ pub async fn replayed(
     progress: &mut dyn Progress,
 ) -> anyhow::Result<Report> {
     let found = find::releases(world, question, progress).await?;
-    let (policy, not_replayed) = replayable(&question.policy.policy, found.has_kube_state);
+    let (policy, not_replayed) = replayable(&question.policy.policy, &found);
     if policy.triggers.is_empty() {
         let notes: Vec<String> = not_replayed.iter().map(spelled).collect();
         anyhow::bail!("no trigger can be replayed: {}", notes.join("; "));
     }
     let desk = Desk {
         source: &world.source,
-        namespace: &question.namespace,
-        deployment: &question.deployment,
+        subject: &found.subject,
         triggers: &policy.triggers,
         has_kube_state: found.has_kube_state,
+        step: question.step,
     };
     let findings = findings(&desk, &policy, question, &found, progress).await?;
     progress.end();
@@ -140,16 +141,19 @@ async fn findings(
         progress.step("replayed releases", done, all);
         let mut judged = Judged::default();
         replay.begin();
-        let mut slices = Slices::of(release, policy, question, desk.reach());
+        let mut slices = Slices::of(release, policy, question);
         let mut last = None;
         while let Some(slice) = slices.next(replay.attention(release)) {
-            let lead = Span {
-                from: earlier(slice.from, desk.reach()),
-                until: slice.until,
+            let about = About {
+                release,
+                span: Span {
+                    from: desk.lead(slice.from),
+                    until: slice.until,
+                },
+                known: &shapes,
             };
-            let step = question.step.unwrap_or(STEP);
-            let recording = desk.record(release, lead, step, &shapes).await?;
-            shapes.extend(recording.shapes.clone());
+            let recording = desk.record(about).await?;
+            shapes.extend(recording.shapes().map(|(name, id)| (name.clone(), id)));
             let slow = question.full.then_some(SLOW);
             replay.run((release, &recording), slice, slow, &mut judged);
             last = Some(recording);
@@ -201,10 +205,10 @@ struct Slices {
 }
 
 impl Slices {
-    fn of(release: &Release, policy: &Policy, question: &Question, reach: SignedDuration) -> Self {
+    fn of(release: &Release, policy: &Policy, question: &Question) -> Self {
         let from = release.from.max(question.range.from);
         let rolled_out = release.rolled_out.unwrap_or_else(|| later(from, ROLLOUT));
-        let needed = policy.probation + reach + AFTER_PROBATION;
+        let needed = policy.probation + AFTER_PROBATION;
         let close = later(rolled_out.max(from), needed);
         Self {
             from,
@@ -239,39 +243,38 @@ impl Slices {
 /// They are left out, and not taken for silent, so that they do not make every target one that was
 /// never proven.
 #[must_use]
-pub fn replayable(policy: &Policy, has_kube_state: bool) -> (Policy, Vec<TriggerNote>) {
+pub fn replayable(policy: &Policy, found: &Found) -> (Policy, Vec<TriggerNote>) {
     let mut replayed = policy.clone();
     let mut notes = Vec::new();
     replayed.triggers.retain(|trigger| {
-        let obstacle = obstacle(trigger, has_kube_state);
-        notes.extend(obstacle.map(|because| TriggerNote {
+        let obstacle = obstacle(trigger, found);
+        notes.extend(obstacle.as_ref().map(|because| TriggerNote {
             trigger: trigger.name.clone(),
-            because: because.to_owned(),
+            because: because.clone(),
         }));
         obstacle.is_none()
     });
     (replayed, notes)
 }
 
-fn obstacle(trigger: &Trigger, has_kube_state: bool) -> Option<&'static str> {
+fn obstacle(trigger: &Trigger, found: &Found) -> Option<String> {
     if trigger.mode == Some(Mode::Disabled) {
-        return Some("it is disabled");
+        return Some("it is disabled".to_owned());
     }
     match &trigger.kind {
         TriggerKind::Restarts(_) | TriggerKind::RolloutStalled | TriggerKind::Unavailable(_) => {
-            (!has_kube_state).then_some(
-                "what Kubernetes said in the past is known only where kube-state-metrics was scraped",
-            )
+            (!found.has_kube_state).then(|| {
+                "what Kubernetes said in the past is known only where kube-state-metrics was scraped"
+                    .to_owned()
+            })
         }
-        TriggerKind::ErrorRate(rule) if matches!(rule.requests, Requests::Custom { .. }) => {
-            Some("custom expressions are not replayed; use a preset, or a promql trigger")
+        TriggerKind::ErrorRate(_) | TriggerKind::Latency(_) => {
+            let cause = found.subject.paths.as_ref().err()?;
+            let is_by_pod = wanted::shape(trigger)
+                .is_none_or(|shape| shape.preset == Preset::Auto || !series::by_pod(trigger).is_empty());
+            (!is_by_pod).then(|| format!("its preset counts in front of the pods, and {cause}"))
         }
-        TriggerKind::ErrorRate(_) | TriggerKind::Latency(_) | TriggerKind::ProbeFailures(_) => {
-            series::shapes(trigger)
-                .is_empty()
-                .then_some("its preset does not tell the pods of a revision apart")
-        }
-        TriggerKind::PromQl(_) | TriggerKind::Alert(_) => None,
+        TriggerKind::ProbeFailures(_) | TriggerKind::PromQl(_) | TriggerKind::Alert(_) => None,
     }
 }
 

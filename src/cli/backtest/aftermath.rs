@@ -6,11 +6,12 @@ use serde::Serialize;
 
 use super::history::Release;
 use super::judged::Step;
-use super::recording::{Desk, Recording};
+use super::desk::{About, Desk};
+use super::recording::Recording;
 use super::replay::Replay;
 use super::span::{Span, Spelled, earlier, later};
 use crate::decide::detectors::counted;
-use crate::decide::{Counted, Ratio, Reading, TriggerKind, Unknown};
+use crate::decide::{Counted, Counters, Ratio, Reading, Trigger, TriggerKind, Unknown};
 
 /// A release that stays this long after the decision was not thought to be bad by anybody.
 pub const STAYED: SignedDuration = SignedDuration::from_hours(1);
@@ -93,19 +94,31 @@ pub async fn of(
 ) -> anyhow::Result<Aftermath> {
     let gone = later(release.end(range), DRAIN).min(range.until);
     let until = gone.min(later(step.at, COUNTED));
-    let span = Span {
-        from: earlier(step.at, desk.reach()),
-        until,
-    };
+    let known = before.shapes().map(|(name, id)| (name.clone(), id));
     let after = desk
-        .record(release, span, before.interval, &before.shapes)
+        .record(About {
+            release,
+            span: Span {
+                from: desk.lead(step.at),
+                until,
+            },
+            known: &known.collect(),
+        })
         .await?;
-    let trigger = counting_trigger(desk, &after, step);
-    let own = |pod: &str| release.owns(pod);
-    let counted_after = trigger
-        .and_then(|trigger| after.counters(trigger, own))
-        .map(|pods| counted(&pods, until.duration_since(step.at), until));
-    let share = trigger.and_then(|trigger| share_before(before, release, trigger, step.at));
+    let trigger = counting_trigger(desk, release, &after, step);
+    let whole = |recording: &Recording| {
+        trigger.and_then(|trigger| recording.whole(trigger, desk.subject, release))
+    };
+    // Where all revisions are counted together, the next one is not to be counted with this one.
+    let all_together = whole(&after).is_some_and(|counters| counters.before_and_after);
+    let until = if all_together {
+        until.min(release.end(range))
+    } else {
+        until
+    };
+    let counted_after =
+        whole(&after).map(|own| counted(&own.new, until.duration_since(step.at), until));
+    let share = whole(before).and_then(|counters| share_before(&counters, release, step.at));
     let seen = Span {
         from: step.at,
         until: release.end(range).min(later(step.at, STAYED)).min(until),
@@ -126,32 +139,26 @@ pub async fn of(
 }
 
 /// The trigger that counts requests: the one that was breached, or else the first that has data.
-fn counting_trigger<'a>(desk: &'a Desk<'_>, after: &Recording, step: &Step) -> Option<&'a str> {
-    let counts = |name: &str| {
-        after
-            .counters(name, |_| true)
-            .is_some_and(|all| !all.is_empty())
+fn counting_trigger<'a>(
+    desk: &'a Desk<'_>,
+    release: &Release,
+    after: &Recording,
+    step: &Step,
+) -> Option<&'a Trigger> {
+    let counts = |trigger: &&Trigger| {
+        let whole = after.whole(trigger, desk.subject, release);
+        whole.is_some_and(|counters| !counters.new.is_empty())
     };
-    let rates = desk
-        .triggers
-        .iter()
-        .filter(|trigger| matches!(trigger.kind, TriggerKind::ErrorRate(_)))
-        .filter(|trigger| counts(&trigger.name));
+    let is_rate = |trigger: &&Trigger| matches!(trigger.kind, TriggerKind::ErrorRate(_));
+    let rates = desk.triggers.iter().filter(is_rate).filter(counts);
     let own = rates.clone().find(|trigger| trigger.name == step.trigger);
-    let found = own.or_else(|| rates.clone().next());
-    found.map(|trigger| trigger.name.as_str())
+    own.or_else(|| rates.clone().next())
 }
 
 /// What the revisions before failed at, as far as they were still counted at the decision.
-fn share_before(
-    before: &Recording,
-    release: &Release,
-    trigger: &str,
-    at: Timestamp,
-) -> Option<Ratio> {
-    let others = before.counters(trigger, |pod| !release.owns(pod))?;
+fn share_before(counters: &Counters, release: &Release, at: Timestamp) -> Option<Ratio> {
     let since = earlier(release.from, SignedDuration::from_mins(15));
-    let counted = counted(&others, at.duration_since(since), at);
+    let counted = counted(&counters.old, at.duration_since(since), at);
     (counted.total > 0.0).then(|| counted.failed_share())
 }
 

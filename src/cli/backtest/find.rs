@@ -1,21 +1,25 @@
 //! Finds the releases of a Deployment: asks the cluster what it still has, and the metric source for
 //! what it recorded.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use anyhow::Context as _;
 use jiff::SignedDuration;
 use serde_json::Value;
 
 use super::history::{self, Activity, Known, Release, ReplicaSet};
-use super::matrix;
-use super::recording::Desk;
 use super::replay::Subject;
-use super::series::{self, Shape};
+use super::rows::Rows;
+use super::series;
 use super::{Question, World};
 use crate::api::names;
 use crate::api::record::{revision, text, time};
 use crate::cli::progress::Progress;
+use crate::observe::evidence::wanted::needs_paths;
+use crate::observe::prometheus::selector::subquery;
+use crate::observe::prometheus::series::Narrowed;
+use crate::observe::prometheus::services::{Paths, Services};
 use crate::observe::workload::Deployment;
 use crate::port::{Cluster, Error, ObjectRef, Selection, kinds};
 
@@ -57,7 +61,7 @@ pub async fn releases(
         Some(cluster) => of_cluster(cluster.as_ref(), question, &mut notes).await?,
         None => (unknown(question), Known::default()),
     };
-    let (mut activity, has_kube_state) = recorded(world, question, progress).await?;
+    let (mut activity, has_kube_state) = recorded(world, question, &subject, progress).await?;
     if !known.sets.is_empty() {
         let sets = known.sets.len();
         notes.push(format!("ReplicaSets in the cluster: {sets}"));
@@ -111,8 +115,11 @@ impl Activity {
 
 fn unknown(question: &Question) -> Subject {
     Subject {
+        namespace: question.namespace.clone(),
         name: question.deployment.clone(),
         uid: "backtest".to_owned(),
+        labels: BTreeMap::new(),
+        paths: Err("the Deployment is not there to be asked which Services lead to it".to_owned()),
         progress_deadline: PROGRESS_DEADLINE,
         rolling_update: true,
         kept_available: None,
@@ -162,13 +169,25 @@ async fn of_cluster(
     };
     let workload = deployment.workload(None);
     let subject = Subject {
+        namespace: namespace.clone(),
         name: name.clone(),
+        labels: deployment.pod_labels.clone(),
+        paths: paths(cluster, question).await,
         uid: deployment.uid.clone(),
         progress_deadline: workload.progress_deadline,
         rolling_update: workload.rolling_update,
         kept_available: Some((workload.kept_available, workload.replicas)),
     };
     Ok((subject, known))
+}
+
+/// Which Services lead to the pods is known of now only; they seldom change with a release.
+async fn paths(cluster: &dyn Cluster, question: &Question) -> Result<Arc<Paths>, String> {
+    if !needs_paths(&question.policy.policy.triggers) {
+        return Ok(Arc::default());
+    }
+    let services = Services::default();
+    services.paths(cluster, &question.namespace).await
 }
 
 /// Returns when revisions became current, where an operator has recorded it. Many users may not read
@@ -209,17 +228,15 @@ fn progressed(live: &Value) -> Option<jiff::Timestamp> {
 async fn recorded(
     world: &World,
     question: &Question,
+    subject: &Subject,
     progress: &mut dyn Progress,
 ) -> anyhow::Result<(Activity, bool)> {
-    let desk = Desk {
-        source: &world.source,
-        namespace: &question.namespace,
-        deployment: &question.deployment,
-        triggers: &question.policy.policy.triggers,
-        has_kube_state: false,
-    };
-    let namespace = &question.namespace;
-    let sets = desk.replica_sets();
+    let Question {
+        namespace,
+        deployment,
+        ..
+    } = question;
+    let sets = series::replica_sets(deployment);
     let by_kube_state = format!(
         r#"max by (replicaset) (kube_replicaset_spec_replicas{{namespace="{namespace}",replicaset=~"{sets}"}}) > 0"#
     );
@@ -227,9 +244,7 @@ async fn recorded(
     if !activity.pods.is_empty() {
         return Ok((activity, true));
     }
-    let triggers = question.policy.policy.triggers.iter();
-    for shape in triggers.flat_map(series::shapes) {
-        let by_pods = by_pods(&shape, namespace, &desk.pods());
+    for by_pods in by_pods(question, subject) {
         let activity = counted(world, question, &by_pods, progress).await?;
         if !activity.pods.is_empty() {
             return Ok((activity, false));
@@ -238,9 +253,32 @@ async fn recorded(
     Ok((Activity::default(), false))
 }
 
-fn by_pods(shape: &Shape, namespace: &str, pods: &str) -> String {
-    let selector = shape.selector(namespace, pods);
-    let pod = shape.pod_label();
+/// Returns what may tell pods, each once: the metrics of the triggers, and what Prometheus itself says
+/// of every target.
+fn by_pods(question: &Question, subject: &Subject) -> Vec<String> {
+    let mut queries = Vec::new();
+    let triggers = question.policy.policy.triggers.iter();
+    for series in triggers.flat_map(series::by_pod) {
+        for narrowing in series::narrowings(&series, &subject.name, &[]) {
+            let selector = series.selector(&Narrowed {
+                namespaces: std::slice::from_ref(&subject.namespace),
+                // Of every classic histogram one bucket is enough to see that it is there.
+                edges: BTreeSet::from(["+Inf".to_owned()]),
+                forced: &narrowing,
+            });
+            queries.push(sets_by(&selector, series.pod_label("pod")));
+        }
+    }
+    let pods = series::pods(&subject.name);
+    let targets = format!(r#"up{{namespace="{}",pod=~"{pods}"}}"#, subject.namespace);
+    queries.push(sets_by(&targets, "pod"));
+    let mut known = BTreeSet::new();
+    queries.retain(|query| known.insert(query.clone()));
+    queries
+}
+
+/// Returns a query for how many pods each ReplicaSet has among the series of a selector.
+fn sets_by(selector: &str, pod: &str) -> String {
     format!(
         r#"count by (replicaset) (label_replace(group by ({pod}) ({selector}), "replicaset", "$1", "{pod}", "(.+)-[^-]+"))"#
     )
@@ -253,26 +291,26 @@ async fn counted(
     progress: &mut dyn Progress,
 ) -> anyhow::Result<Activity> {
     let step = (question.range.length() / STEPS).clamp(STEP_MIN, STEP_MAX);
-    let mut pods: BTreeMap<jiff::Timestamp, BTreeMap<String, u32>> = BTreeMap::new();
+    let step = SignedDuration::from_secs(step.as_secs());
     let source = &world.source;
     let expression = source.forced(expression)?;
+    let mut rows = Rows::with(&["replicaset"]);
     source
         .over(
             (question.range, PIECE),
-            &|length| format!("({expression})[{}s:{}s]", length.as_secs(), step.as_secs()),
-            &mut |body| {
-                for row in matrix::read(body, source.accepts_partial())? {
-                    let set = row.label("replicaset");
-                    for (at, count) in &row.values {
-                        let known = pods.entry(*at).or_default();
-                        known.insert(set.to_owned(), whole(*count));
-                    }
-                }
-                Ok(())
-            },
+            &|length| subquery(&expression, length, step),
+            &mut rows,
             &mut |done, all| progress.step("looked for releases in days", done, all),
         )
         .await?;
+    let mut pods: BTreeMap<jiff::Timestamp, BTreeMap<String, u32>> = BTreeMap::new();
+    for row in &rows.rows {
+        let set = row.label("replicaset");
+        for (at, count) in row.values.iter().filter(|_| !set.is_empty()) {
+            let known = pods.entry(*at).or_default();
+            known.insert(set.to_owned(), whole(*count));
+        }
+    }
     Ok(Activity { pods, step })
 }
 

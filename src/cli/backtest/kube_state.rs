@@ -1,12 +1,15 @@
 //! What kube-state-metrics recorded: the Deployment and its pods over time, as the API server showed
 //! them to everybody then.
 
+mod builder;
+
 use std::collections::BTreeMap;
 
 use jiff::{SignedDuration, Timestamp};
 
 use super::changes::Changes;
-use super::matrix::{Row, timestamp};
+use self::builder::Builder;
+use super::rows::Row;
 use super::span::later;
 use crate::decide::{Availability, Pod, RestartCount, Waiting};
 
@@ -18,6 +21,9 @@ const DEPLOYMENT: &str = "kube_deployment_spec_replicas|kube_deployment_spec_pau
 const PODS: &str = "kube_pod_created|kube_pod_status_ready\
     |kube_pod_container_status_restarts_total|kube_pod_container_status_waiting_reason\
     |kube_pod_container_status_last_terminated_reason";
+
+/// The labels that tell what a series of them is about.
+pub const LABELS: &[&str] = &["__name__", "pod", "container", "reason"];
 
 /// Returns the selector for all that is recorded of a Deployment.
 #[must_use]
@@ -178,232 +184,5 @@ impl PodState {
     }
 }
 
-/// Samples by what they are of.
-#[derive(Default)]
-struct Builder {
-    replicas: Vec<(Timestamp, u32)>,
-    available: Vec<(Timestamp, u32)>,
-    paused: Vec<(Timestamp, bool)>,
-    deadline_exceeded: Vec<(Timestamp, bool)>,
-    pods: BTreeMap<String, PodBuilder>,
-}
-
-#[derive(Default)]
-struct PodBuilder {
-    created: Option<Timestamp>,
-    times: std::collections::BTreeSet<Timestamp>,
-    ready: Vec<(Timestamp, bool)>,
-    /// By time and container.
-    restarts: BTreeMap<Timestamp, BTreeMap<String, u32>>,
-    /// By container, then by time.
-    waiting: BTreeMap<String, BTreeMap<Timestamp, String>>,
-    last_termination: Vec<(Timestamp, String)>,
-}
-
-impl Builder {
-    fn add(&mut self, row: &Row) {
-        let counts = || row.values.iter().map(|(at, value)| (*at, count(*value)));
-        let facts = || row.values.iter().map(|(at, value)| (*at, *value > 0.0));
-        match row.label("__name__") {
-            "kube_deployment_spec_replicas" => self.replicas.extend(counts()),
-            "kube_deployment_status_replicas_available" => self.available.extend(counts()),
-            "kube_deployment_spec_paused" => self.paused.extend(facts()),
-            // The matchers leave one condition: no progress.
-            "kube_deployment_status_condition" => self.deadline_exceeded.extend(facts()),
-            name => {
-                let pod = self.pods.entry(row.label("pod").to_owned()).or_default();
-                pod.add(name, row);
-            }
-        }
-    }
-
-    fn build(self) -> KubeState {
-        KubeState {
-            replicas: Changes::of(self.replicas),
-            available: Changes::of(self.available),
-            paused: Changes::of(self.paused),
-            deadline_exceeded: Changes::of(self.deadline_exceeded),
-            pods: self
-                .pods
-                .into_iter()
-                .filter_map(|(name, pod)| Some((name, pod.build()?)))
-                .collect(),
-        }
-    }
-}
-
-impl PodBuilder {
-    fn add(&mut self, name: &str, row: &Row) {
-        self.times.extend(row.values.iter().map(|(at, _)| *at));
-        let container = || row.label("container").to_owned();
-        let held = || {
-            let held = row.values.iter().filter(|(_, value)| *value > 0.0);
-            held.map(|(at, _)| (*at, row.label("reason").to_owned()))
-        };
-        match name {
-            "kube_pod_created" => {
-                let first = row.values.first();
-                self.created = first.and_then(|(_, seconds)| timestamp(*seconds));
-            }
-            "kube_pod_status_ready" => {
-                let facts = row.values.iter().map(|(at, value)| (*at, *value > 0.0));
-                self.ready.extend(facts);
-            }
-            "kube_pod_container_status_restarts_total" => {
-                for (at, value) in &row.values {
-                    let sum = self.restarts.entry(*at).or_default();
-                    sum.insert(container(), count(*value));
-                }
-            }
-            "kube_pod_container_status_waiting_reason" => {
-                self.waiting.entry(container()).or_default().extend(held());
-            }
-            "kube_pod_container_status_last_terminated_reason" => {
-                self.last_termination.extend(held());
-            }
-            _ => {}
-        }
-    }
-
-    fn build(self) -> Option<PodState> {
-        let times = &self.times;
-        let waiting = self.waiting.into_iter().map(|(container, reasons)| {
-            // There is no series while a container does not wait.
-            let seen = times.iter().map(|at| (*at, reasons.get(at).cloned()));
-            (container, Changes::of(seen))
-        });
-        let restarts = self
-            .restarts
-            .into_iter()
-            .map(|(at, counts)| (at, counts.values().copied().fold(0, u32::saturating_add)));
-        Some(PodState {
-            created: self.created,
-            last: times.last().copied()?,
-            ready: Changes::of(self.ready),
-            restarts: Changes::of(restarts),
-            waiting: waiting.collect(),
-            last_termination: Changes::of(self.last_termination),
-        })
-    }
-}
-
-/// What is negative, too large or no number counts nothing.
-#[expect(
-    clippy::cast_possible_truncation,
-    clippy::cast_sign_loss,
-    reason = "a cast of a float to an integer saturates, and takes NaN for zero"
-)]
-const fn count(value: f64) -> u32 {
-    value as u32
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn at(second: i64) -> Timestamp {
-        Timestamp::UNIX_EPOCH + SignedDuration::from_secs(1_000_000 + second)
-    }
-
-    fn row(labels: &[(&str, &str)], values: &[(i64, f64)]) -> Row {
-        Row {
-            labels: labels
-                .iter()
-                .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
-                .collect(),
-            values: values
-                .iter()
-                .map(|(second, value)| (at(*second), *value))
-                .collect(),
-        }
-    }
-
-    fn pod_row(name: &str, more: &[(&str, &str)], values: &[(i64, f64)]) -> Row {
-        let labels = [&[("__name__", name), ("pod", "x-a-1")], more].concat();
-        row(&labels, values)
-    }
-
-    fn state() -> KubeState {
-        KubeState::of(&[
-            row(
-                &[("__name__", "kube_deployment_spec_replicas")],
-                &[(0, 4.0), (30, 4.0)],
-            ),
-            row(
-                &[("__name__", "kube_deployment_status_replicas_available")],
-                &[(0, 4.0), (30, 3.0), (60, 4.0)],
-            ),
-            row(
-                &[("__name__", "kube_deployment_status_condition")],
-                &[(0, 0.0), (60, 1.0)],
-            ),
-            pod_row("kube_pod_created", &[], &[(0, 999_990.0), (120, 999_990.0)]),
-            pod_row(
-                "kube_pod_status_ready",
-                &[],
-                &[(0, 0.0), (30, 1.0), (60, 1.0)],
-            ),
-            pod_row(
-                "kube_pod_container_status_restarts_total",
-                &[("container", "app")],
-                &[(0, 0.0), (30, 2.0)],
-            ),
-            pod_row(
-                "kube_pod_container_status_restarts_total",
-                &[("container", "proxy")],
-                &[(0, 1.0), (30, 1.0)],
-            ),
-            pod_row(
-                "kube_pod_container_status_waiting_reason",
-                &[("container", "app"), ("reason", "CrashLoopBackOff")],
-                &[(60, 1.0)],
-            ),
-            pod_row(
-                "kube_pod_container_status_last_terminated_reason",
-                &[("container", "app"), ("reason", "OOMKilled")],
-                &[(30, 1.0)],
-            ),
-        ])
-    }
-
-    #[test]
-    fn the_deployment_is_seen_as_it_was() {
-        let state = state();
-        assert_eq!(state.replicas(at(10)), Some(4));
-        assert_eq!(state.replicas(at(-1)), None);
-        let seen = state.availability(at(40));
-        assert_eq!(
-            seen.last().map(|seen| (seen.at, seen.available)),
-            Some((at(30), 3))
-        );
-        assert!(!state.deadline_exceeded(at(59)));
-        assert!(state.deadline_exceeded(at(60)));
-        assert!(!state.paused(at(60)));
-        assert_eq!(state.progressed(at(50)), Some(at(30)));
-        assert!(!state.is_empty());
-        assert!(KubeState::default().is_empty());
-    }
-
-    #[test]
-    fn pods_are_seen_as_they_were() {
-        let state = state();
-        let pod = |second| state.pods(at(second), |_| true).pop().expect("a pod");
-        assert_eq!(state.pods(at(-20), |_| true), []);
-        assert_eq!(state.pods(at(10), |name| name != "x-a-1"), []);
-        let early = pod(10);
-        assert_eq!((early.born, early.ready), (at(-10), None));
-        assert_eq!((early.waiting, early.last_termination), (None, None));
-        let late = pod(60);
-        assert_eq!(late.ready, Some(at(30)));
-        assert_eq!(late.restarts.last().map(|seen| seen.count), Some(3));
-        assert_eq!(late.last_termination.as_deref(), Some("OOMKilled"));
-        let waiting = late.waiting.expect("it waits");
-        assert_eq!(
-            (waiting.reason.as_str(), waiting.since),
-            ("CrashLoopBackOff", at(60))
-        );
-        // The scrape at 120 found it running again.
-        assert_eq!(pod(130).waiting, None);
-        assert_eq!(state.pods(at(221), |_| true), []);
-    }
-}
+mod tests;

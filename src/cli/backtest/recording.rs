@@ -1,444 +1,320 @@
-//! What was recorded around one release, and what of it could be seen at a moment.
+//! What was recorded around one release, and what of it an operator would have seen at a moment.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use futures::stream::{self, StreamExt as _, TryStreamExt as _};
 use jiff::{SignedDuration, Timestamp};
 
 use super::history::{Release, set_of};
-use super::kube_state::{self, KubeState};
-use super::matrix::{self, Row};
-use super::series::{self, ByPod, Shape};
-use super::source::Source;
-use super::span::{Span, earlier};
-use crate::decide::detectors::scrape_interval;
+use super::kube_state::KubeState;
+use super::replay::Subject;
+use super::series::is_pod_of;
+use super::span::{earlier, later};
 use crate::decide::{
-    Alert, Bound, Counters, Evidence, Firing, PodCounters, Preset, Sample, Trigger, TriggerKind,
-    ValueAt,
+    Attention, Counters, Evidence, Observed, Sample, Trigger, TriggerKind, Unknown, ValueAt,
 };
-
-/// How much of the past a decision rests on at least: what the operator keeps to compare a release with
-/// what ran before it.
-const REACH: SignedDuration = SignedDuration::from_mins(20);
-
-/// Samples before a window are needed to know what a counter stood at when it began.
-const BEFORE_THE_WINDOW: SignedDuration = SignedDuration::from_mins(2);
-
-/// One answer holds this much of each series: an hour of a scrape a second is 3600 samples.
-const PIECE: SignedDuration = SignedDuration::from_hours(1);
-
-/// Questions at a time; each may be asked in several pieces.
-const AT_ONCE: usize = 4;
+use crate::observe::evidence::join::{Join, Unwatched};
+use crate::observe::evidence::wanted;
+use crate::observe::prometheus::buffer::{Buffer, Stream, Subject as About};
+use crate::observe::prometheus::feeds::HISTORY_MAX;
+use crate::observe::prometheus::histogram::slower_than;
+use crate::observe::prometheus::presets::SpecId;
+use crate::observe::prometheus::release::{Named, requests};
 
 /// Prometheus' own default, until two samples tell the real one.
 const INTERVAL_UNKNOWN: SignedDuration = SignedDuration::from_secs(60);
 
-/// Letters of the names that Kubernetes makes up for ReplicaSets and pods. It leaves out vowels, so
-/// `checkout-web-x2b4c` is no pod of a ReplicaSet `checkout-web` of the Deployment `checkout`.
-const LETTERS: &str = "[bcdfghjklmnpqrstvwxz2456789]";
+/// A pod is scraped once an interval, and two scrapes may be lost before it counts as gone.
+const GONE_AFTER_SCRAPES: i32 = 3;
 
-/// What to ask, and where.
-pub struct Desk<'a> {
-    pub source: &'a Source,
-    pub namespace: &'a str,
-    pub deployment: &'a str,
-    pub triggers: &'a [Trigger],
-    /// Whether kube-state-metrics has anything about the Deployment.
-    pub has_kube_state: bool,
+/// What a source answered about one trigger.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Recorded {
+    /// Requests in a shape that is known by name.
+    Shape {
+        id: SpecId,
+        /// For a histogram, in its unit: slower ones are bad.
+        slower: Option<f64>,
+        buffer: Buffer,
+    },
+    /// Requests by two expressions.
+    Custom(Buffer),
+    Probes(Buffer),
+    Alert(Buffer),
+    /// The worst values of a query, and how much of them is looked at.
+    Values {
+        values: Vec<ValueAt>,
+        range: SignedDuration,
+    },
+    Missing(Unknown),
 }
 
 /// What was recorded around one release.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Recording {
     /// Between two scrapes.
     pub interval: SignedDuration,
+    pub kube: KubeState,
     /// By trigger.
     recorded: BTreeMap<String, Recorded>,
-    pub kube: KubeState,
-    /// The shape that each trigger was found in.
-    pub shapes: BTreeMap<String, usize>,
+    /// When each pod of the Deployment was scraped.
+    scrapes: BTreeMap<String, Vec<Timestamp>>,
     begins: Option<Timestamp>,
-    /// How much of it can be seen at one moment.
-    reach: SignedDuration,
 }
 
-#[derive(Clone, Debug)]
-enum Recorded {
-    Counters { preset: Option<Preset>, pods: ByPod },
-    Values(Vec<ValueAt>),
-    Firing(Vec<Timestamp>),
-}
-
-impl Desk<'_> {
-    /// Returns how much of the past a decision may rest on.
-    #[must_use]
-    pub fn reach(&self) -> SignedDuration {
-        let longest = self.triggers.iter().map(series::reach).max();
-        (longest.unwrap_or_default() + BEFORE_THE_WINDOW).max(REACH)
-    }
-
-    /// Returns a pattern for the names of all pods of the Deployment.
-    #[must_use]
-    pub fn pods(&self) -> String {
-        format!("{}-{LETTERS}{{5}}", self.replica_sets())
-    }
-
-    /// Returns a pattern for the names of all its ReplicaSets.
-    #[must_use]
-    pub fn replica_sets(&self) -> String {
-        // A backslash before the dot, and one before that for the string of PromQL.
-        let name = self.deployment.replace('.', r"\\.");
-        format!("{name}-{LETTERS}{{1,10}}")
-    }
-
-    /// Reads all that was recorded in `span`, about the pods of `release` and those beside them.
-    /// `known` are the shapes that were found before.
-    ///
-    /// # Errors
-    ///
-    /// When the source does not answer: a hole in the past must not look like quiet.
-    pub async fn record(
-        &self,
-        release: &Release,
-        span: Span,
-        step: SignedDuration,
-        known: &BTreeMap<String, usize>,
-    ) -> anyhow::Result<Recording> {
-        let by_trigger = self.triggers.iter().map(|trigger| async move {
-            let found = self.of_trigger(trigger, release, (span, step), known);
-            Ok::<_, anyhow::Error>((trigger.name.clone(), found.await?))
-        });
-        let found: Vec<(String, Option<(usize, Recorded)>)> = stream::iter(by_trigger)
-            .buffered(AT_ONCE)
-            .try_collect()
-            .await?;
-        let mut recording = Recording {
-            kube: self.kube_state(span).await?,
-            begins: Some(span.from),
-            reach: self.reach(),
-            ..Recording::default()
-        };
-        for (trigger, found) in found {
-            let Some((shape, recorded)) = found else {
-                continue;
-            };
-            if matches!(&recorded, Recorded::Counters { pods, .. } if !pods.is_empty()) {
-                recording.shapes.insert(trigger.clone(), shape);
-            }
-            recording.recorded.insert(trigger, recorded);
-        }
-        recording.interval = recording.scrape_interval().unwrap_or(INTERVAL_UNKNOWN);
-        Ok(recording)
-    }
-
-    async fn of_trigger(
-        &self,
-        trigger: &Trigger,
-        release: &Release,
-        (span, step): (Span, SignedDuration),
-        known: &BTreeMap<String, usize>,
-    ) -> anyhow::Result<Option<(usize, Recorded)>> {
-        Ok(match &trigger.kind {
-            TriggerKind::ErrorRate(_) | TriggerKind::Latency(_) | TriggerKind::ProbeFailures(_) => {
-                let found = self
-                    .counters(trigger, span, known.get(&trigger.name))
-                    .await?;
-                found.map(|(place, preset, pods)| (place, Recorded::Counters { preset, pods }))
-            }
-            TriggerKind::PromQl(rule) => {
-                let pods = pods_of(release);
-                let query = self.source.confined(&rule.query, self.namespace, &pods)?;
-                let rows = self.rows(&query, span, Some(step)).await?;
-                Some((0, Recorded::Values(worst(&rows, rule.bound))))
-            }
-            TriggerKind::Alert(rule) => {
-                let rows = self.rows(&alerts(rule, self.namespace), span, None).await?;
-                let times = rows.iter().flat_map(|row| &row.values).map(|(at, _)| *at);
-                let times: std::collections::BTreeSet<Timestamp> = times.collect();
-                Some((0, Recorded::Firing(times.into_iter().collect())))
-            }
-            TriggerKind::Restarts(_)
-            | TriggerKind::RolloutStalled
-            | TriggerKind::Unavailable(_) => None,
-        })
-    }
-
-    /// Returns the first shape that has data, and the data.
-    async fn counters(
-        &self,
-        trigger: &Trigger,
-        span: Span,
-        known: Option<&usize>,
-    ) -> anyhow::Result<Option<(usize, Option<Preset>, ByPod)>> {
-        let shapes = series::shapes(trigger);
-        for (place, shape) in shapes.iter().enumerate() {
-            if known.is_some_and(|known| *known != place) {
-                continue;
-            }
-            let pods = self.by_pod(shape, span).await?;
-            if !pods.is_empty() || known.is_some() || place + 1 == shapes.len() {
-                return Ok(Some((place, shape.preset, pods)));
-            }
-        }
-        Ok(None)
-    }
-
-    async fn by_pod(&self, shape: &Shape, span: Span) -> anyhow::Result<ByPod> {
-        let selector = shape.selector(self.namespace, &self.pods());
-        let selector = self.source.forced(&selector)?;
-        let mut found: BTreeMap<String, BTreeMap<Timestamp, Sample>> = BTreeMap::new();
-        self.source
-            .over(
-                (span, PIECE),
-                &|length| format!("{selector}[{}s]", length.as_secs()),
-                &mut |body| {
-                    for (pod, samples) in shape.read(body, self.namespace)? {
-                        let known = found.entry(pod).or_default();
-                        known.extend(samples.into_iter().map(|sample| (sample.at, sample)));
-                    }
-                    Ok(())
-                },
-                &mut |_, _| (),
-            )
-            .await?;
-        let in_order = |(pod, samples): (String, BTreeMap<Timestamp, Sample>)| {
-            (pod, samples.into_values().collect())
-        };
-        Ok(found.into_iter().map(in_order).collect())
-    }
-
-    async fn kube_state(&self, span: Span) -> anyhow::Result<KubeState> {
-        if !self.has_kube_state {
-            return Ok(KubeState::default());
-        }
-        let deployment = kube_state::deployment_selector(self.namespace, self.deployment);
-        let mut rows = self.rows(&deployment, span, None).await?;
-        let pods = kube_state::pods_selector(self.namespace, &self.pods());
-        rows.extend(self.rows(&pods, span, None).await?);
-        Ok(KubeState::of(&rows))
-    }
-
-    /// Asks for the raw samples of a selector, or for the values of an expression at each `step`.
-    async fn rows(
-        &self,
-        expression: &str,
-        span: Span,
-        step: Option<SignedDuration>,
-    ) -> anyhow::Result<Vec<Row>> {
-        let mut rows = Vec::new();
-        // A query that is evaluated in steps is the user's, and confined already.
-        let expression = match step {
-            None => self.source.forced(expression)?,
-            Some(_) => expression.to_owned(),
-        };
-        self.source
-            .over(
-                (span, PIECE),
-                &|length| match step {
-                    None => format!("{expression}[{}s]", length.as_secs()),
-                    Some(step) => {
-                        let step = step.as_secs().max(1);
-                        format!("({expression})[{}s:{step}s]", length.as_secs())
-                    }
-                },
-                &mut |body| {
-                    rows.extend(matrix::read(body, self.source.accepts_partial())?);
-                    Ok(())
-                },
-                &mut |_, _| (),
-            )
-            .await?;
-        Ok(rows)
-    }
-}
-
-/// Returns a pattern for the names of the revision's pods.
-fn pods_of(release: &Release) -> String {
-    let set = release.set.replace('.', r"\\.");
-    format!("{set}-{LETTERS}{{5}}")
-}
-
-/// Returns the worst value of all series at each time.
-fn worst(rows: &[Row], bound: Bound) -> Vec<ValueAt> {
-    let mut worst: BTreeMap<Timestamp, f64> = BTreeMap::new();
-    for (at, value) in rows.iter().flat_map(|row| &row.values) {
-        let known = worst.entry(*at).or_insert(*value);
-        *known = match bound {
-            Bound::Above(_) => known.max(*value),
-            Bound::Below(_) => known.min(*value),
-        };
-    }
-    let values = worst.into_iter();
-    values.map(|(at, value)| ValueAt { at, value }).collect()
-}
-
-fn alerts(rule: &Alert, namespace: &str) -> String {
-    let quoted = |text: &str| text.replace('\\', r"\\").replace('"', "\\\"");
-    let labels: Vec<String> = rule
-        .labels
-        .iter()
-        .map(|(name, value)| format!(",{name}=\"{}\"", quoted(value)))
-        .collect();
-    format!(
-        r#"ALERTS{{alertstate="firing",namespace="{namespace}"{}}}"#,
-        labels.concat()
-    )
+/// Who looks, and when.
+#[derive(Clone, Copy, Debug)]
+pub struct Moment<'a> {
+    pub subject: &'a Subject,
+    pub release: &'a Release,
+    /// With everything but the evidence.
+    pub observed: &'a Observed,
+    pub attention: Attention,
+    pub now: Timestamp,
 }
 
 impl Recording {
-    /// Returns a recording of one alert.
-    #[cfg(test)]
-    pub(super) fn firing(trigger: &str, times: Vec<Timestamp>, interval: SignedDuration) -> Self {
+    /// Puts together what was recorded of `subject` since `begins`.
+    #[must_use]
+    pub fn new(
+        recorded: BTreeMap<String, Recorded>,
+        kube: KubeState,
+        subject: &Subject,
+        begins: Timestamp,
+    ) -> Self {
+        let gaps = recorded.values().filter_map(Recorded::interval);
+        let mut scrapes: BTreeMap<String, BTreeSet<Timestamp>> = BTreeMap::new();
+        let buffers = recorded.values().filter_map(Recorded::buffer);
+        for ((_, about), stream) in buffers.flat_map(Buffer::streams) {
+            let About::Pod(pod) = about else { continue };
+            if is_pod_of(&subject.name, pod) {
+                let times = stream.times().iter().copied();
+                let times = times.filter_map(|at| Timestamp::from_millisecond(at).ok());
+                scrapes.entry(pod.clone()).or_default().extend(times);
+            }
+        }
+        let in_order = |(pod, times): (String, BTreeSet<Timestamp>)| {
+            (pod, times.into_iter().collect::<Vec<_>>())
+        };
         Self {
-            interval,
-            recorded: BTreeMap::from([(trigger.to_owned(), Recorded::Firing(times))]),
-            reach: REACH,
-            ..Self::default()
+            interval: gaps.min().unwrap_or(INTERVAL_UNKNOWN),
+            kube,
+            scrapes: scrapes.into_iter().map(in_order).collect(),
+            recorded,
+            begins: Some(begins),
         }
     }
 
-    /// Returns what a source would have said at `now` about each trigger.
-    #[must_use]
-    pub fn evidence(&self, release: &Release, now: Timestamp) -> BTreeMap<String, Evidence> {
-        let of_trigger = |(trigger, recorded): (&String, &Recorded)| {
-            let evidence = match recorded {
-                Recorded::Counters { preset, pods } => Evidence::Counters(Counters {
-                    new: self.counted(pods, now, |pod| release.owns(pod)),
-                    old: self.counted(pods, now, |pod| !release.owns(pod)),
-                    preset: *preset,
-                    before_and_after: false,
-                }),
-                Recorded::Values(values) => {
-                    Evidence::Values(self.seen(values, now, |value| value.at))
-                }
-                Recorded::Firing(times) => Evidence::Firing(Firing {
-                    seen: self.seen(times, now, |at| *at),
-                    asked: Some(now),
-                    interval: smallest_gap(times),
-                }),
-            };
-            (trigger.clone(), evidence)
-        };
-        self.recorded.iter().map(of_trigger).collect()
+    /// Returns the shapes that triggers were found in.
+    pub fn shapes(&self) -> impl Iterator<Item = (&String, SpecId)> {
+        let recorded = self.recorded.iter();
+        recorded.filter_map(|(trigger, recorded)| match recorded {
+            Recorded::Shape { id, .. } => Some((trigger, *id)),
+            Recorded::Custom(_)
+            | Recorded::Probes(_)
+            | Recorded::Alert(_)
+            | Recorded::Values { .. }
+            | Recorded::Missing(_) => None,
+        })
     }
 
-    /// Returns all counters of `trigger` that `owns` accepts, whole.
+    /// Returns what a source would have said at a moment about each of `triggers`.
     #[must_use]
-    pub fn counters(&self, trigger: &str, owns: impl Fn(&str) -> bool) -> Option<Vec<PodCounters>> {
-        let Some(Recorded::Counters { pods, .. }) = self.recorded.get(trigger) else {
-            return None;
-        };
-        let own = pods.iter().filter(|(pod, _)| owns(pod));
-        Some(
-            own.map(|(pod, samples)| PodCounters {
-                pod: pod.clone(),
-                born: self.born(pod, samples),
-                samples: samples.clone(),
+    pub fn evidence(&self, triggers: &[Trigger], moment: Moment<'_>) -> BTreeMap<String, Evidence> {
+        let Moment { observed, now, .. } = moment;
+        let is_close = moment.attention == Attention::Close;
+        let new: Vec<Named> = observed
+            .pods
+            .iter()
+            .map(|pod| Named {
+                name: pod.name.clone(),
+                born: pod.born,
             })
-            .collect(),
-        )
+            .collect();
+        let old = if is_close {
+            self.named(|pod| !moment.release.owns(pod))
+        } else {
+            Vec::new()
+        };
+        let current = observed.workload.current.as_ref();
+        let join = Join {
+            new: &new,
+            old: &old,
+            unwatched: current.filter(|_| !is_close).map(|current| Unwatched {
+                replica_set: &moment.release.set,
+                created: current.created,
+            }),
+            ..moment.subject.join(wanted::release(observed, now))
+        };
+        let look = Look {
+            join,
+            release: is_close.then_some(join.release),
+            now,
+        };
+        let of_trigger = |trigger: &Trigger| {
+            let recorded = self.recorded.get(&trigger.name)?;
+            let evidence = look.evidence(recorded, trigger);
+            let evidence = evidence.unwrap_or_else(Evidence::Missing);
+            Some((trigger.name.clone(), evidence))
+        };
+        triggers.iter().filter_map(of_trigger).collect()
+    }
+
+    /// Returns all that `trigger` counted of failed requests, with nothing cut off; `None` where it
+    /// counts none, or there is nothing.
+    #[must_use]
+    pub fn whole(&self, trigger: &Trigger, subject: &Subject, release: &Release) -> Option<Counters> {
+        if !matches!(trigger.kind, TriggerKind::ErrorRate(_)) {
+            return None;
+        }
+        let recorded = self.recorded.get(&trigger.name)?;
+        let (new, old) = (
+            self.named(|pod| release.owns(pod)),
+            self.named(|pod| !release.owns(pod)),
+        );
+        let join = Join {
+            new: &new,
+            old: &old,
+            ..subject.join(release.from)
+        };
+        let seen = self.begins.unwrap_or(Timestamp::MIN);
+        let counters = match recorded {
+            Recorded::Shape { id, buffer, .. } => {
+                join.counters(id.spec(), buffer, seen, &|stream| Ok(requests(stream)))
+            }
+            Recorded::Custom(buffer) => join.custom(buffer, seen),
+            Recorded::Probes(_)
+            | Recorded::Alert(_)
+            | Recorded::Values { .. }
+            | Recorded::Missing(_) => return None,
+        };
+        counters
+            .ok()
+            .filter(|counters| !counters.new.is_empty() || !counters.old.is_empty())
     }
 
     /// Returns the pods that had been scraped lately at `now`, and since when they are known.
     #[must_use]
     pub fn scraped(&self, now: Timestamp) -> BTreeMap<&str, Timestamp> {
-        let lately = earlier(now, self.interval * 3);
-        let mut found = BTreeMap::new();
-        for recorded in self.recorded.values() {
-            let Recorded::Counters { pods, .. } = recorded else {
-                continue;
-            };
-            for (pod, samples) in pods {
-                let seen = samples.iter().any(|s| s.at > lately && s.at <= now);
-                if seen {
-                    found.insert(pod.as_str(), self.born(pod, samples));
-                }
-            }
-        }
-        found
+        let lately = earlier(now, self.interval * GONE_AFTER_SCRAPES);
+        let seen = self.scrapes.iter().filter(|(_, times)| {
+            let end = times.partition_point(|at| *at <= now);
+            times[..end].last().is_some_and(|last| *last > lately)
+        });
+        seen.map(|(pod, times)| (pod.as_str(), self.born(pod, times)))
+            .collect()
     }
 
     /// Returns whether only pods of `release` were left, as far as anybody counted them.
     #[must_use]
     pub fn only(&self, release: &Release, now: Timestamp) -> Option<bool> {
-        let any = self.recorded.values().any(
-            |recorded| matches!(recorded, Recorded::Counters { pods, .. } if !pods.is_empty()),
-        );
+        if self.scrapes.is_empty() {
+            return None;
+        }
         let scraped = self.scraped(now);
         let all_own = scraped
             .keys()
             .all(|pod| set_of(pod) == Some(release.set.as_str()));
-        any.then_some(all_own && !scraped.is_empty())
+        Some(all_own && !scraped.is_empty())
     }
 
-    fn counted(
-        &self,
-        pods: &ByPod,
-        now: Timestamp,
-        owns: impl Fn(&str) -> bool,
-    ) -> Vec<PodCounters> {
-        pods.iter()
-            .filter(|(pod, _)| owns(pod))
-            .map(|(pod, samples)| PodCounters {
-                pod: pod.clone(),
-                born: self.born(pod, samples),
-                samples: self.seen(samples, now, |sample| sample.at),
-            })
-            .filter(|pod| !pod.samples.is_empty())
-            .collect()
+    fn named(&self, owns: impl Fn(&str) -> bool) -> Vec<Named> {
+        let pods = self.scrapes.iter().filter(|(pod, _)| owns(pod));
+        pods.map(|(pod, times)| Named {
+            name: pod.clone(),
+            born: self.born(pod, times),
+        })
+        .collect()
     }
 
     /// Without kube-state-metrics a pod was born one scrape before its first sample, unless that is
     /// where the recording begins: then it is older.
-    fn born(&self, pod: &str, samples: &[Sample]) -> Timestamp {
+    fn born(&self, pod: &str, scrapes: &[Timestamp]) -> Timestamp {
         if let Some(born) = self.kube.born(pod) {
             return born;
         }
-        let first = samples.first().map_or(Timestamp::MIN, |sample| sample.at);
+        let first = scrapes.first().copied().unwrap_or(Timestamp::MIN);
         let cut = self
             .begins
-            .is_some_and(|begins| first.duration_since(begins) <= self.interval * 2);
+            .is_some_and(|begins| first <= later(begins, self.interval * 2));
         if cut {
-            earlier(first, self.reach)
+            earlier(first, HISTORY_MAX)
         } else {
             earlier(first, self.interval)
         }
     }
+}
 
-    /// Returns the part that could be seen at `now`, as far back as a decision may reach.
-    fn seen<T: Clone>(&self, all: &[T], now: Timestamp, at: impl Fn(&T) -> Timestamp) -> Vec<T> {
-        let start = earlier(now, self.reach);
-        let first = all.partition_point(|one| at(one) <= start);
-        let end = all.partition_point(|one| at(one) <= now);
-        all.get(first..end).unwrap_or_default().to_vec()
+/// One look at what was recorded.
+struct Look<'a> {
+    join: Join<'a>,
+    /// While it is judged closely.
+    release: Option<Timestamp>,
+    now: Timestamp,
+}
+
+impl Look<'_> {
+    fn evidence(&self, recorded: &Recorded, trigger: &Trigger) -> Result<Evidence, Unknown> {
+        let Self { join, now, .. } = self;
+        let oldest = wanted::oldest(wanted::window(trigger), self.release, *now);
+        let seen = oldest.max(earlier(*now, HISTORY_MAX));
+        Ok(match recorded {
+            Recorded::Shape { id, slower, buffer } => {
+                let read = |stream: &Stream| read(stream, *id, *slower);
+                let buffer = self.held(buffer);
+                Evidence::Counters(join.counters(id.spec(), &buffer, seen, &read)?)
+            }
+            Recorded::Custom(buffer) => Evidence::Counters(join.custom(&self.held(buffer), seen)?),
+            Recorded::Probes(buffer) => Evidence::Counters(join.probes(&self.held(buffer))?),
+            Recorded::Alert(buffer) => Evidence::Firing(join.firing(&self.held(buffer), *now)),
+            Recorded::Values { values, range } => {
+                let start = earlier(*now, *range);
+                let first = values.partition_point(|value| value.at <= start);
+                let end = values.partition_point(|value| value.at <= *now);
+                let seen = values.get(first..end).unwrap_or_default();
+                if seen.is_empty() {
+                    return Err(Unknown::EmptyAnswer);
+                }
+                Evidence::Values(seen.to_vec())
+            }
+            Recorded::Missing(unknown) => return Err(unknown.clone()),
+        })
     }
 
-    fn scrape_interval(&self) -> Option<SignedDuration> {
-        let intervals = self
-            .recorded
-            .values()
-            .filter_map(|recorded| match recorded {
-                Recorded::Counters { pods, .. } => {
-                    let pods = pods.iter().map(|(pod, samples)| PodCounters {
-                        pod: pod.clone(),
-                        born: Timestamp::MIN,
-                        samples: samples.clone(),
-                    });
-                    scrape_interval(&pods.collect::<Vec<_>>())
-                }
-                Recorded::Values(_) | Recorded::Firing(_) => None,
-            });
-        intervals.min()
+    /// What the operator would have held: it forgets what is older.
+    fn held(&self, buffer: &Buffer) -> Buffer {
+        let from = earlier(self.now, HISTORY_MAX).as_millisecond();
+        buffer.between(from, self.now.as_millisecond())
     }
 }
 
-fn smallest_gap(times: &[Timestamp]) -> Option<SignedDuration> {
-    let next = times.iter().skip(1);
-    let gaps = times
-        .iter()
-        .zip(next)
-        .map(|(first, next)| next.duration_since(*first));
-    gaps.filter(SignedDuration::is_positive).min()
+fn read(stream: &Stream, id: SpecId, slower: Option<f64>) -> Result<Vec<Sample>, Unknown> {
+    match (slower, id.spec().latency) {
+        (Some(threshold), Some(histogram)) => slower_than(stream, threshold, histogram.unit),
+        (Some(_), None) | (None, _) => Ok(requests(stream)),
+    }
+}
+
+impl Recorded {
+    fn buffer(&self) -> Option<&Buffer> {
+        match self {
+            Self::Shape { buffer, .. } | Self::Custom(buffer) | Self::Probes(buffer) => {
+                Some(buffer)
+            }
+            Self::Alert(_) | Self::Values { .. } | Self::Missing(_) => None,
+        }
+    }
+
+    /// The smallest gap between two samples of what is scraped.
+    fn interval(&self) -> Option<SignedDuration> {
+        let gaps = self.buffer()?.streams().flat_map(|(_, stream)| {
+            let times = stream.times().windows(2);
+            times.filter_map(|pair| match pair {
+                [first, next] => Some(next - first),
+                _ => None,
+            })
+        });
+        gaps.min().map(SignedDuration::from_millis)
+    }
 }
 
 #[cfg(test)]

@@ -4,16 +4,23 @@
 //! carry it. What would have followed a rollback cannot be known, so a release is not looked at any
 //! further once it would have been rolled back; the next one finds the world as it really was.
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
 use jiff::{SignedDuration, Timestamp};
 
 use super::history::{Dated, Release};
 use super::judged::Judged;
-use super::recording::Recording;
+use super::recording::{Moment, Recording};
 use super::span::{Span, later};
 use crate::decide::{
     Attempt, Attention, Availability, Current, Decision, Incident, Memory, Observed, Pod, Policy,
     Reading, State, Workload, decide, health,
 };
+use crate::observe::evidence::join::Join;
+use crate::observe::prometheus::buffer::Owner;
+use crate::observe::prometheus::presets::Identity;
+use crate::observe::prometheus::services::Paths;
 
 /// Decisions at one moment until nothing changes any more. The operator's own come to rest after three.
 const SETTLE: usize = 8;
@@ -28,8 +35,13 @@ const ROLLOUT_UNSEEN: SignedDuration = SignedDuration::from_mins(10);
 /// The Deployment, as far as it is taken not to have changed.
 #[derive(Clone, Debug)]
 pub struct Subject {
+    pub namespace: String,
     pub name: String,
     pub uid: String,
+    /// Of its pods.
+    pub labels: BTreeMap<String, String>,
+    /// What leads to its pods, or why nobody knows.
+    pub paths: Result<Arc<Paths>, String>,
     pub progress_deadline: SignedDuration,
     pub rolling_update: bool,
     /// How many pods may be missing during a rollout, of how many; Kubernetes' own quarter if unknown.
@@ -37,6 +49,30 @@ pub struct Subject {
 }
 
 impl Subject {
+    /// Returns what joins metrics with it, of no pods, for a release that began at `release`.
+    #[must_use]
+    pub fn join(&self, release: Timestamp) -> Join<'_> {
+        Join {
+            namespace: &self.namespace,
+            workload: &self.name,
+            labels: &self.labels,
+            paths: self.paths.as_deref().map_err(String::as_str),
+            new: &[],
+            old: &[],
+            unwatched: None,
+            release,
+        }
+    }
+
+    /// Returns what a shape counts in front of its pods.
+    #[must_use]
+    pub fn in_front(&self, identity: Identity) -> Vec<Owner> {
+        if identity.tells_revisions_apart() {
+            return Vec::new();
+        }
+        self.join(Timestamp::MIN).owners(identity)
+    }
+
     fn kept_available(&self, replicas: u32) -> u32 {
         if !self.rolling_update {
             return 0;
@@ -213,19 +249,28 @@ impl<'a> Replay<'a> {
 
     fn observed(&self, release: &Release, recording: &Recording, now: Timestamp) -> Observed {
         let recorded = self.memory.incident.as_ref();
-        Observed {
+        let mut observed = Observed {
             workload: self.workload(release, recording, now),
             memory: self.memory.clone(),
             past: self.past.clone(),
             pods: pods(release, recording, now),
-            evidence: recording.evidence(release, now),
+            evidence: BTreeMap::new(),
             entries: Vec::new(),
             recorded: recorded.map(|incident| incident.timings.proposed),
             approvals_are_checked: true,
             fresh_code: "backtest".to_owned(),
             passing_since: self.passing_since,
             refusal: None,
-        }
+        };
+        let moment = Moment {
+            subject: self.subject,
+            release,
+            observed: &observed,
+            attention: observed.attention(self.policy),
+            now,
+        };
+        observed.evidence = recording.evidence(&self.policy.triggers, moment);
+        observed
     }
 
     fn workload(&self, release: &Release, recording: &Recording, now: Timestamp) -> Workload {

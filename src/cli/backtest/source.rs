@@ -17,6 +17,8 @@ use super::span::Span;
 use crate::api::parse::{AnswerLimits, PartialAnswers};
 use crate::api::promql::{self, Confinement};
 use crate::decide::Unknown;
+use crate::observe::prometheus::answer::{self, Row, Sink};
+use crate::observe::prometheus::selector::matchers;
 use crate::observe::sources::Endpoint;
 use crate::port::{Access, Outside, QueryError};
 
@@ -46,9 +48,6 @@ pub struct Source {
     outside: Arc<dyn Outside>,
     endpoint: Endpoint,
 }
-
-/// A name that nothing escapes and no query holds.
-const STAND_IN: &str = "asternbacktestpods";
 
 /// Why a piece says nothing.
 enum Failure {
@@ -91,12 +90,6 @@ impl Source {
         self
     }
 
-    /// Whether an answer that says itself that it is incomplete is taken.
-    #[must_use]
-    pub fn accepts_partial(&self) -> bool {
-        self.endpoint.partial_answers == PartialAnswers::Accept
-    }
-
     /// Returns `expression` with what the source forces into every query.
     ///
     /// # Errors
@@ -114,26 +107,30 @@ impl Source {
             .map_err(|problem| anyhow::anyhow!("the query {expression:?} {problem}"))
     }
 
-    /// Returns a user's own query as the operator would send it for a policy of `namespace`, with
-    /// `$pods` as the regular expression `pods`, which is escaped for double quotes.
+    /// Returns a user's own query as the operator would send it for a policy of `namespace`.
     ///
     /// # Errors
     ///
     /// When it is no PromQL that a policy may ask.
-    pub fn confined(&self, query: &str, namespace: &str, pods: &str) -> anyhow::Result<String> {
+    pub fn confined(&self, query: &str, namespace: &str) -> anyhow::Result<String> {
         let own = self.endpoint.confine.clone();
         let confinement = Confinement {
             namespace: own.map(|label| (label, namespace.to_owned())),
             labels: self.endpoint.match_labels.clone(),
         };
-        let query = promql::confined(query, &confinement)
-            .map_err(|problem| anyhow::anyhow!("the query {query:?} {problem}"))?;
-        Ok(promql::with_pods(&query, &[STAND_IN.to_owned()]).replace(STAND_IN, pods))
+        promql::confined(query, &confinement)
+            .map_err(|problem| anyhow::anyhow!("the query {query:?} {problem}"))
+    }
+
+    /// Returns the matchers that the source forces into every query; empty for none.
+    #[must_use]
+    pub fn matchers(&self) -> String {
+        matchers(&self.endpoint.match_labels)
     }
 
     /// Asks for all of `span` in pieces of at most `piece`: `query` returns the expression for a
-    /// range of some length, and `read` takes in each answer, in no certain order. `step` is called
-    /// after each with how many are done and how many there are.
+    /// range of some length, and `sink` takes each sample once, the pieces in no certain order. `step`
+    /// is called after each piece with how many are done and how many there are.
     ///
     /// # Errors
     ///
@@ -142,7 +139,7 @@ impl Source {
         &self,
         (span, piece): (Span, SignedDuration),
         query: &(dyn Fn(SignedDuration) -> String + Sync),
-        read: &mut (dyn FnMut(&[u8]) -> Result<(), Unknown> + Send),
+        sink: &mut (dyn Sink + Send),
         step: &mut (dyn FnMut(usize, usize) + Send),
     ) -> anyhow::Result<()> {
         let mut waiting = span.pieces(piece);
@@ -159,7 +156,7 @@ impl Source {
             let Some((part, answer)) = asking.next().await else {
                 return Ok(());
             };
-            match answer.and_then(|body| read(&body).map_err(Failure::NotUnderstood)) {
+            match answer.and_then(|body| self.read(&body, part, sink)) {
                 Ok(()) => {
                     done += 1;
                     step(done, all);
@@ -178,6 +175,12 @@ impl Source {
                 }
             }
         }
+    }
+
+    fn read(&self, body: &[u8], part: Span, sink: &mut dyn Sink) -> Result<(), Failure> {
+        let accept_partial = self.endpoint.partial_answers == PartialAnswers::Accept;
+        let mut sink = Within { part, sink };
+        answer::read(body, accept_partial, &mut sink).map_err(Failure::NotUnderstood)
     }
 
     async fn ask(&self, span: Span, query: String) -> Result<Vec<u8>, Failure> {
@@ -209,6 +212,39 @@ impl Source {
             self.endpoint.url,
             time(span.until)
         )
+    }
+}
+
+/// Keeps a piece from what belongs to the one before it: ranges were closed on both sides before
+/// Prometheus 3, and still are elsewhere.
+struct Within<'a> {
+    part: Span,
+    sink: &'a mut dyn Sink,
+}
+
+impl Sink for Within<'_> {
+    fn keeps(&self, label: &str) -> bool {
+        self.sink.keeps(label)
+    }
+
+    fn row(&mut self, row: &Row<'_>) -> Result<(), &'static str> {
+        let (from, until) = (
+            self.part.from.as_millisecond(),
+            self.part.until.as_millisecond(),
+        );
+        let within = |at: i64| at > from && at <= until;
+        let all = row.values.iter().all(|(at, _)| within(*at))
+            && row.histograms.iter().all(|(at, _)| within(*at));
+        if all {
+            return self.sink.row(row);
+        }
+        let mut row = row.clone();
+        row.values.retain(|(at, _)| within(*at));
+        row.histograms.retain(|(at, _)| within(*at));
+        if row.values.is_empty() && row.histograms.is_empty() {
+            return Ok(());
+        }
+        self.sink.row(&row)
     }
 }
 
