@@ -27,10 +27,10 @@ use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 
+use self::desk::{About, Desk};
 use self::find::Found;
 use self::history::Release;
 use self::judged::Judged;
-use self::desk::{About, Desk};
 use self::recording::Recording;
 use self::replay::Replay;
 use self::report::{Finding, Report, TriggerNote};

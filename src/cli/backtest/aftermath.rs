@@ -4,9 +4,9 @@
 use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 
+use super::desk::{About, Desk};
 use super::history::Release;
 use super::judged::Step;
-use super::desk::{About, Desk};
 use super::recording::Recording;
 use super::replay::Replay;
 use super::span::{Span, Spelled, earlier, later};

@@ -95,7 +95,12 @@ impl Desk<'_> {
             .into_iter()
             .filter_map(|(trigger, found)| Some((trigger, found?)));
         let kube = self.kube_state(about.span).await?;
-        Ok(Recording::new(found.collect(), kube, self.subject, about.span.from))
+        Ok(Recording::new(
+            found.collect(),
+            kube,
+            self.subject,
+            about.span.from,
+        ))
     }
 
     async fn of_trigger(
@@ -207,8 +212,12 @@ impl Desk<'_> {
             let Some(text) = shapes::edges(sought.series, &narrowed) else {
                 continue;
             };
-            self.ask(span, &|length| subquery(&text, length, EDGES_STEP), &mut edges)
-                .await?;
+            self.ask(
+                span,
+                &|length| subquery(&text, length, EDGES_STEP),
+                &mut edges,
+            )
+            .await?;
         }
         Ok(edges.found.into_values().flatten().collect())
     }
@@ -258,8 +267,12 @@ impl Desk<'_> {
             let text = self.prepared(text, about.release)?;
             let reader = Reader::new(&series, role, &mut buffer);
             let mut reader = reader.within(&self.subject.namespace);
-            self.ask(about.span, &|length| subquery(&text, length, STEP), &mut reader)
-                .await?;
+            self.ask(
+                about.span,
+                &|length| subquery(&text, length, STEP),
+                &mut reader,
+            )
+            .await?;
         }
         Ok(Recorded::Custom(buffer))
     }
@@ -319,7 +332,9 @@ impl Desk<'_> {
         sink: &mut (dyn Sink + Send),
     ) -> anyhow::Result<()> {
         let source = self.source;
-        source.over((span, PIECE), query, sink, &mut |_, _| ()).await
+        source
+            .over((span, PIECE), query, sink, &mut |_, _| ())
+            .await
     }
 
     /// Returns from when on samples are needed for decisions from `at` on.

@@ -7,8 +7,8 @@ use std::collections::BTreeMap;
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::changes::Changes;
 use self::builder::Builder;
+use super::changes::Changes;
 use super::rows::Row;
 use super::span::later;
 use crate::decide::{Availability, Pod, RestartCount, Waiting};

@@ -14,7 +14,7 @@ use crate::decide::{
 };
 use crate::observe::evidence::join::{Join, Unwatched};
 use crate::observe::evidence::wanted;
-use crate::observe::prometheus::buffer::{Buffer, Stream, Subject as About};
+use crate::observe::prometheus::buffer::{Buffer, Owner, Stream, Subject as About};
 use crate::observe::prometheus::feeds::HISTORY_MAX;
 use crate::observe::prometheus::histogram::slower_than;
 use crate::observe::prometheus::presets::SpecId;
@@ -81,22 +81,32 @@ impl Recording {
         subject: &Subject,
         begins: Timestamp,
     ) -> Self {
-        let gaps = recorded.values().filter_map(Recorded::interval);
-        let mut scrapes: BTreeMap<String, BTreeSet<Timestamp>> = BTreeMap::new();
         let buffers = recorded.values().filter_map(Recorded::buffer);
-        for ((_, about), stream) in buffers.flat_map(Buffer::streams) {
+        let own = |(_, about): &Owner| match about {
+            About::Pod(pod) => is_pod_of(&subject.name, pod),
+            About::Workload(_)
+            | About::Service(_)
+            | About::TraefikService(_)
+            | About::Route(_)
+            | About::All => true,
+        };
+        let streams: Vec<(&Owner, &Stream)> = buffers
+            .flat_map(Buffer::streams)
+            .filter(|(owner, _)| own(owner))
+            .collect();
+        let mut scrapes: BTreeMap<String, BTreeSet<Timestamp>> = BTreeMap::new();
+        for ((_, about), stream) in &streams {
             let About::Pod(pod) = about else { continue };
-            if is_pod_of(&subject.name, pod) {
-                let times = stream.times().iter().copied();
-                let times = times.filter_map(|at| Timestamp::from_millisecond(at).ok());
-                scrapes.entry(pod.clone()).or_default().extend(times);
-            }
+            let times = stream.times().iter().copied();
+            let times = times.filter_map(|at| Timestamp::from_millisecond(at).ok());
+            scrapes.entry(pod.clone()).or_default().extend(times);
         }
+        let interval = interval(streams.into_iter().map(|(_, stream)| stream));
         let in_order = |(pod, times): (String, BTreeSet<Timestamp>)| {
             (pod, times.into_iter().collect::<Vec<_>>())
         };
         Self {
-            interval: gaps.min().unwrap_or(INTERVAL_UNKNOWN),
+            interval: interval.unwrap_or(INTERVAL_UNKNOWN),
             kube,
             scrapes: scrapes.into_iter().map(in_order).collect(),
             recorded,
@@ -162,7 +172,12 @@ impl Recording {
     /// Returns all that `trigger` counted of failed requests, with nothing cut off; `None` where it
     /// counts none, or there is nothing.
     #[must_use]
-    pub fn whole(&self, trigger: &Trigger, subject: &Subject, release: &Release) -> Option<Counters> {
+    pub fn whole(
+        &self,
+        trigger: &Trigger,
+        subject: &Subject,
+        release: &Release,
+    ) -> Option<Counters> {
         if !matches!(trigger.kind, TriggerKind::ErrorRate(_)) {
             return None;
         }
@@ -303,18 +318,20 @@ impl Recorded {
             Self::Alert(_) | Self::Values { .. } | Self::Missing(_) => None,
         }
     }
+}
 
-    /// The smallest gap between two samples of what is scraped.
-    fn interval(&self) -> Option<SignedDuration> {
-        let gaps = self.buffer()?.streams().flat_map(|(_, stream)| {
-            let times = stream.times().windows(2);
-            times.filter_map(|pair| match pair {
-                [first, next] => Some(next - first),
-                _ => None,
-            })
-        });
-        gaps.min().map(SignedDuration::from_millis)
+/// The usual gap between two scrapes. Not the smallest: a Prometheus that starts anew scrapes early.
+fn interval<'a>(streams: impl Iterator<Item = &'a Stream>) -> Option<SignedDuration> {
+    let mut gaps: Vec<i64> = Vec::new();
+    for stream in streams {
+        let times = stream.times();
+        let next = times.iter().skip(1);
+        gaps.extend(times.iter().zip(next).map(|(first, next)| next - first));
     }
+    gaps.sort_unstable();
+    gaps.get(gaps.len() / 2)
+        .copied()
+        .map(SignedDuration::from_millis)
 }
 
 #[cfg(test)]

@@ -352,4 +352,4 @@ fn pods(release: &Release, recording: &Recording, now: Timestamp) -> Vec<Pod> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

@@ -84,10 +84,9 @@ pub fn narrowings(series: &Series, deployment: &str, in_front: &[Owner]) -> Vec<
     let Some(spec) = series.spec() else {
         return match series.metric {
             Metric::Probes(_) => vec![by_name()],
-            Metric::Alert(_)
-            | Metric::Custom { .. }
-            | Metric::Requests(_)
-            | Metric::Latency(_) => vec![String::new()],
+            Metric::Alert(_) | Metric::Custom { .. } | Metric::Requests(_) | Metric::Latency(_) => {
+                vec![String::new()]
+            }
         };
     };
     let label = match spec.identity {

@@ -33,11 +33,42 @@ fn question(full: bool) -> Question {
     }
 }
 
+fn found(has_kube_state: bool) -> Found {
+    Found {
+        subject: replay::tests::subject(),
+        releases: Vec::new(),
+        has_kube_state,
+        notes: Vec::new(),
+    }
+}
+
+#[test]
+fn what_counts_in_front_of_the_pods_needs_somebody_who_knows_what_leads_to_them() {
+    let object = json!({
+        "metadata": {"name": "checkout"},
+        "spec": {"triggers": [
+            {"name": "any", "errorRate": {"preset": "Auto", "threshold": "5%"}},
+            {"name": "front", "errorRate": {"preset": "IngressNginx", "threshold": "5%"}},
+        ]},
+    });
+    let policy = parse::rollback_policy(&object).expect("a policy").policy;
+    let mut found = found(false);
+    assert_eq!(replayable(&policy, &found).1, []);
+    found.subject.paths = Err("nobody was asked".to_owned());
+    let (replayed, notes) = replayable(&policy, &found);
+    assert_eq!(replayed.triggers[0].name, "any");
+    let [note] = &notes[..] else {
+        panic!("{notes:?}");
+    };
+    assert_eq!(note.trigger, "front");
+    assert!(note.because.contains("nobody was asked"), "{note:?}");
+}
+
 #[test]
 fn what_nobody_recorded_is_left_out_and_said() {
     let policy = question(false).policy.policy;
     let names = |has_kube_state| {
-        let (replayed, notes) = replayable(&policy, has_kube_state);
+        let (replayed, notes) = replayable(&policy, &found(has_kube_state));
         let replayed: Vec<String> = replayed.triggers.into_iter().map(|one| one.name).collect();
         let left_out: Vec<String> = notes.into_iter().map(|note| note.trigger).collect();
         (replayed.join(" "), left_out.join(" "))
@@ -62,8 +93,7 @@ fn slices(full: bool, until: Option<i64>, attention: Attention) -> Vec<(i64, i64
         until: until.map(at),
         rolled_out: Some(at(103)),
     };
-    let reach = SignedDuration::from_mins(20);
-    let mut slices = Slices::of(&release, &question.policy.policy, &question, reach);
+    let mut slices = Slices::of(&release, &question.policy.policy, &question);
     let next = || slices.next(attention);
     let minute = |time: Timestamp| time.duration_since(at(0)).as_mins();
     std::iter::from_fn(next)
@@ -73,10 +103,10 @@ fn slices(full: bool, until: Option<i64>, attention: Attention) -> Vec<(i64, i64
 
 #[test]
 fn only_the_probation_is_looked_at_unless_more_is_asked_for() {
-    assert_eq!(slices(false, Some(5000), Attention::Seldom), [(100, 143)]);
-    assert_eq!(slices(false, Some(5000), Attention::None), [(100, 143)]);
+    assert_eq!(slices(false, Some(5000), Attention::Seldom), [(100, 123)]);
+    assert_eq!(slices(false, Some(5000), Attention::None), [(100, 123)]);
     let full = slices(true, Some(900), Attention::Seldom);
-    assert_eq!(full, [(100, 143), (143, 503), (503, 863), (863, 900)]);
+    assert_eq!(full, [(100, 123), (123, 483), (483, 843), (843, 900)]);
 }
 
 #[test]
@@ -89,6 +119,6 @@ fn a_release_ends_with_the_next_one_or_with_the_range() {
 #[test]
 fn a_probation_that_does_not_end_is_not_looked_at_for_ever() {
     let patient = slices(false, Some(9000), Attention::Close);
-    assert_eq!(patient.first(), Some(&(100, 143)));
-    assert_eq!(patient.last().map(|last| last.1), Some(143 + 24 * 60));
+    assert_eq!(patient.first(), Some(&(100, 123)));
+    assert_eq!(patient.last().map(|last| last.1), Some(123 + 24 * 60));
 }

@@ -171,9 +171,7 @@ impl Join<'_> {
 
     fn by_pod(&self, streams: &Streams<'_, Unknown>) -> Result<Counters, Unknown> {
         let owner = |name: &str| self.here(Subject::Pod(name.to_owned()));
-        let unwatched = self
-            .unwatched
-            .map(|one| self.named_by(one, streams.buffer));
+        let unwatched = self.unwatched.map(|one| self.named_by(one, streams.buffer));
         let new = unwatched.as_deref().unwrap_or(self.new);
         Ok(Counters {
             new: streams.by_pod(new, &owner)?,

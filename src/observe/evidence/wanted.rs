@@ -47,9 +47,10 @@ pub const fn shape(trigger: &Trigger) -> Option<&Shape> {
 /// Says whether one of the triggers may read a shape that is counted in front of the pods.
 #[must_use]
 pub fn needs_paths(triggers: &[Trigger]) -> bool {
-    triggers.iter().filter_map(shape).any(|shape| {
-        SpecId::of(shape.preset).any(|id| !id.spec().identity.tells_revisions_apart())
-    })
+    triggers
+        .iter()
+        .filter_map(shape)
+        .any(|shape| SpecId::of(shape.preset).any(|id| !id.spec().identity.tells_revisions_apart()))
 }
 
 /// Returns what a preset may stand for, in the order in which it is tried; with a histogram for

@@ -6,16 +6,23 @@ use serde_json::json;
 use super::*;
 use crate::api::parse;
 use crate::cli::backtest::judged::What;
+use crate::cli::backtest::kube_state::KubeState;
+use crate::cli::backtest::recording::Recorded;
 use crate::cli::backtest::span::earlier;
 use crate::decide::{Hold, Revision};
+use crate::observe::prometheus::buffer::{Buffer, Column, Subject as About, Target};
 
 fn at(second: i64) -> Timestamp {
     Timestamp::UNIX_EPOCH + SignedDuration::from_secs(1_000_000 + second)
 }
 
-fn subject() -> Subject {
+/// A Deployment to which no Service leads.
+pub(in crate::cli::backtest) fn subject() -> Subject {
     Subject {
+        namespace: "shop".to_owned(),
         name: "checkout".to_owned(),
+        labels: BTreeMap::new(),
+        paths: Ok(Arc::default()),
         uid: "5eed0006".to_owned(),
         progress_deadline: SignedDuration::from_secs(600),
         rolling_update: true,
@@ -58,8 +65,18 @@ fn release(set: &str, from: i64, until: Option<i64>) -> Release {
 
 /// An alert that fires from one second until another one.
 fn recording(from: i64, until: i64) -> Recording {
-    let times = (from..until).step_by(15).map(at).collect();
-    Recording::firing("fires", times, SignedDuration::from_secs(15))
+    let times = (from..until).step_by(15).map(at);
+    let times: Vec<(i64, f64)> = times.map(|at| (at.as_millisecond(), 1.0)).collect();
+    let target = Target {
+        rank: 0,
+        instance: 1,
+        job: 2,
+    };
+    let mut fires = Buffer::default();
+    let here = ("shop".to_owned(), About::All);
+    fires.stream(here, target).add(Column::Total, &times);
+    let recorded = [("fires".to_owned(), Recorded::Alert(fires))].into();
+    Recording::new(recorded, KubeState::default(), &subject(), at(-3600))
 }
 
 /// A good release for ten minutes, then one under which the alert fires from second 700 to 1000.

@@ -1,10 +1,12 @@
 //! Pieces, halves, and what happens when one fails.
 
+use std::collections::BTreeSet;
 use std::sync::Mutex;
 
 use async_trait::async_trait;
 
 use super::*;
+use crate::cli::backtest::rows::Rows;
 use crate::port::Query;
 
 /// Answers with the length of the range, unless that is more than it can do.
@@ -23,12 +25,23 @@ impl Outside for Limited {
         if SignedDuration::from_secs(seconds) > self.longest {
             return Err(self.error.clone());
         }
-        Ok(text.into_bytes())
+        Ok(answer(query, seconds).into_bytes())
     }
 }
 
-/// Returns how long all answers were together and how many, or the error.
-async fn check(longest_minutes: i64, error: QueryError) -> Result<(i64, usize), String> {
+/// A sample a minute, closed on both sides as before Prometheus 3.
+fn answer(query: &Query, seconds: i64) -> String {
+    let end: Timestamp = query.form[1].1.parse().expect("a time");
+    let times = (end.as_second() - seconds..=end.as_second()).filter(|at| at % 60 == 0);
+    let values: Vec<String> = times.map(|at| format!("[{at},\"1\"]")).collect();
+    let values = values.join(",");
+    format!(
+        r#"{{"status":"success","data":{{"resultType":"matrix","result":[{{"metric":{{}},"values":[{values}]}}]}}}}"#
+    )
+}
+
+/// Returns how many samples there were and how many pieces, or the error.
+async fn check(longest_minutes: i64, error: QueryError) -> Result<(usize, usize), String> {
     let outside = Arc::new(Limited {
         longest: SignedDuration::from_mins(longest_minutes),
         error,
@@ -39,31 +52,34 @@ async fn check(longest_minutes: i64, error: QueryError) -> Result<(i64, usize), 
         from: Timestamp::UNIX_EPOCH,
         until: Timestamp::UNIX_EPOCH + SignedDuration::from_hours(36),
     };
-    let mut sum = 0;
+    let mut rows = Rows::with(&[]);
     let mut steps = Vec::new();
     source
         .over(
             (span, SignedDuration::from_hours(24)),
             &|length| length.as_secs().to_string(),
-            &mut |body| {
-                sum += String::from_utf8_lossy(body)
-                    .parse::<i64>()
-                    .expect("seconds");
-                Ok(())
-            },
+            &mut rows,
             &mut |done, all| steps.push((done, all)),
         )
         .await
         .map_err(|error| format!("{error:#}"))?;
     let (done, all) = *steps.last().expect("a step");
     assert_eq!(done, all, "the last step is the whole");
-    Ok((sum, all))
+    let times: Vec<Timestamp> = rows
+        .rows
+        .iter()
+        .flat_map(|row| &row.values)
+        .map(|(at, _)| *at)
+        .collect();
+    let distinct: BTreeSet<&Timestamp> = times.iter().collect();
+    assert_eq!(distinct.len(), times.len(), "no sample comes twice");
+    Ok((times.len(), all))
 }
 
 #[tokio::test]
 async fn a_long_range_is_asked_for_in_pieces() {
     let all = check(24 * 60, QueryError::TooLarge(1)).await;
-    assert_eq!(all, Ok((36 * 3600, 2)));
+    assert_eq!(all, Ok((36 * 60, 2)));
 }
 
 #[tokio::test]
@@ -74,7 +90,7 @@ async fn a_piece_that_is_too_much_is_halved_until_it_is_not() {
         QueryError::Timeout(TIMEOUT),
     ];
     for error in errors {
-        assert_eq!(check(6 * 60, error).await, Ok((36 * 3600, 6)));
+        assert_eq!(check(6 * 60, error).await, Ok((36 * 60, 6)));
     }
 }
 
@@ -116,12 +132,13 @@ fn what_an_admin_forces_into_queries_is_in_all_of_these() {
         source.forced(counts).expect("PromQL"),
         "max by (replicaset) (a{b=\"c\",cluster=\"blue\"}) > 0"
     );
-    let query = source.confined("max(pending{pod=~\"$pods\"})", "shop", "x-[a-c]{5}");
+    assert_eq!(source.matchers(), "cluster=\"blue\"");
+    let query = source.confined("max(pending)", "shop");
     assert_eq!(
         query.expect("PromQL"),
-        "max(pending{cluster=\"blue\",namespace=\"shop\",pod=~\"(?:x-[a-c]{5})\"})"
+        "max(pending{cluster=\"blue\",namespace=\"shop\"})"
     );
     let free = forcing(&[], None);
     assert_eq!(free.forced("as it is").expect("nothing to do"), "as it is");
-    assert!(free.confined("as it is", "shop", "x").is_err());
+    assert!(free.confined("as it is", "shop").is_err());
 }
