@@ -167,6 +167,7 @@ async fn findings(
             release.end(question.range),
             &mut judged,
         );
+        replay.note_known(release, &mut judged);
         let aftermath = aftermath(desk, &replay, (release, &recording), &judged, question).await?;
         findings.push(Finding {
             release: release.clone(),

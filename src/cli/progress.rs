@@ -1,6 +1,6 @@
 //! What a long answer says on stderr while it is worked on.
 //!
-//! A terminal gets one line that rewrites itself, anything else a line now and then.
+//! One line that rewrites itself, on a terminal. In a log it would only be in the way.
 
 use std::io::{self, IsTerminal as _, Write as _};
 
@@ -13,16 +13,13 @@ pub trait Progress: Send {
     fn end(&mut self);
 }
 
-/// Returns what suits stderr.
+/// Returns what suits stderr: a line where it is a terminal, else silence.
 #[must_use]
 pub fn on_stderr() -> Box<dyn Progress> {
     if io::stderr().is_terminal() {
         Box::new(Line { shown: false })
     } else {
-        Box::new(Plain {
-            task: String::new(),
-            tenth: 0,
-        })
+        Box::new(Silent)
     }
 }
 
@@ -52,31 +49,6 @@ impl Progress for Line {
         }
         self.shown = false;
     }
-}
-
-/// Lines for a log: ten for a task at most, and none for a short one.
-struct Plain {
-    task: String,
-    tenth: usize,
-}
-
-/// Fewer steps than this are over before anybody wonders.
-const LONG: usize = 8;
-
-impl Progress for Plain {
-    fn step(&mut self, task: &str, done: usize, whole: usize) {
-        if self.task != task {
-            task.clone_into(&mut self.task);
-            self.tenth = 0;
-        }
-        let tenth = (done * 10).checked_div(whole).unwrap_or_default();
-        if whole >= LONG && tenth > self.tenth {
-            self.tenth = tenth;
-            write(&format!("{}\n", spelled(task, done, whole)));
-        }
-    }
-
-    fn end(&mut self) {}
 }
 
 fn spelled(task: &str, done: usize, whole: usize) -> String {

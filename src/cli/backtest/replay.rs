@@ -15,7 +15,7 @@ use super::recording::{Moment, Recording};
 use super::span::{Span, later};
 use crate::decide::{
     Attempt, Attention, Availability, Current, Decision, Incident, Memory, Observed, Pod, Policy,
-    Reading, State, Workload, decide, health,
+    Reading, State, Verdict, Workload, decide, health,
 };
 use crate::observe::evidence::join::Join;
 use crate::observe::prometheus::buffer::Owner;
@@ -155,6 +155,15 @@ impl<'a> Replay<'a> {
                 (Attention::Seldom, Some(slow)) => later(now, slow),
                 (Attention::Seldom | Attention::None, _) => return,
             };
+        }
+    }
+
+    /// Takes note of a release that was known good already: it gets no probation, and nobody is told
+    /// again.
+    pub fn note_known(&self, release: &Release, judged: &mut Judged) {
+        let known = self.memory.revisions.get(&release.revision);
+        if let Some(known) = known.filter(|known| known.verdict == Verdict::Good) {
+            judged.good.get_or_insert((release.from, known.proof));
         }
     }
 

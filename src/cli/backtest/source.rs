@@ -16,6 +16,7 @@ use jiff::{SignedDuration, Timestamp};
 use super::span::Span;
 use crate::api::parse::{AnswerLimits, PartialAnswers};
 use crate::api::promql::{self, Confinement};
+use crate::api::v1alpha1::bounds::source::NAMESPACE_LABEL;
 use crate::decide::Unknown;
 use crate::observe::prometheus::answer::{self, Row, Sink};
 use crate::observe::prometheus::selector::matchers;
@@ -72,7 +73,8 @@ impl Source {
             url: url.trim_end_matches('/').to_owned(),
             timeout: TIMEOUT,
             match_labels: std::collections::BTreeMap::new(),
-            confine: None,
+            // As the operator would for a source of which no more is said than its address.
+            confine: Some(NAMESPACE_LABEL.to_owned()),
             partial_answers: PartialAnswers::Unknown,
             limits: AnswerLimits {
                 bytes: BYTES_MAX,
