@@ -148,6 +148,36 @@ pub fn table(titles: &[&str], rows: &[Vec<Cell>], colours: Colours) -> String {
     text
 }
 
+/// As wide as terminals are that nobody has made wider.
+const WIDTH: usize = 80;
+
+/// Returns `text` in lines that end before the edge of a terminal, all of them indented, those after
+/// the first by two more.
+#[must_use]
+pub fn wrapped(text: &str, indent: usize) -> String {
+    let mut lines = String::new();
+    let mut column = 0;
+    for word in text.split_whitespace() {
+        let width = word.chars().count();
+        if column > 0 && column + 1 + width > WIDTH {
+            lines.push('\n');
+            column = 0;
+        }
+        if column > 0 {
+            lines.push(' ');
+            column += 1;
+        } else {
+            let more = if lines.is_empty() { 0 } else { 2 };
+            column = indent + more;
+            lines.extend(std::iter::repeat_n(' ', column));
+        }
+        lines.push_str(word);
+        column += width;
+    }
+    lines.push('\n');
+    lines
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -173,6 +203,23 @@ mod tests {
         assert!(
             text.contains("\u{1b}[31m12\u{1b}[0m        v2\n"),
             "{text:?}"
+        );
+    }
+
+    #[test]
+    fn long_lines_are_broken_between_words_and_long_words_are_not() {
+        assert_eq!(wrapped("as it is", 2), "  as it is\n");
+        let full = "x".repeat(40);
+        let text = wrapped(&format!("{full} {full} {full}"), 0);
+        assert_eq!(text, format!("{full}\n  {full}\n  {full}\n"));
+        let fits = "y".repeat(39);
+        assert_eq!(
+            wrapped(&format!("{full} {fits}"), 0),
+            format!("{full} {fits}\n")
+        );
+        assert_eq!(
+            wrapped(&"z".repeat(99), 4),
+            format!("    {}\n", "z".repeat(99))
         );
     }
 

@@ -1,5 +1,7 @@
 //! A backtest of what happened on the simulated cluster while no operator was there.
 
+mod kube_state;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 

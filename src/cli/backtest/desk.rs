@@ -32,9 +32,6 @@ const PIECE: SignedDuration = SignedDuration::from_hours(1);
 /// Questions at a time; each may be asked in several pieces.
 const AT_ONCE: usize = 4;
 
-/// Between two looks for buckets of histograms. What Prometheus finds at one is at most this old.
-const EDGES_STEP: SignedDuration = SignedDuration::from_mins(5);
-
 /// A name that nothing escapes and no query holds.
 const STAND_IN: &str = "asternbacktestpods";
 
@@ -209,15 +206,10 @@ impl Desk<'_> {
                 forced: &narrowing,
                 ..Narrowed::default()
             };
-            let Some(text) = shapes::edges(sought.series, &narrowed) else {
-                continue;
-            };
-            self.ask(
-                span,
-                &|length| subquery(&text, length, EDGES_STEP),
-                &mut edges,
-            )
-            .await?;
+            // Where a shape has no histogram, nothing is asked for by it.
+            let query =
+                |length| shapes::edges(sought.series, &narrowed, Some(length)).unwrap_or_default();
+            self.ask(span, &query, &mut edges).await?;
         }
         Ok(edges.found.into_values().flatten().collect())
     }

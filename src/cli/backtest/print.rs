@@ -8,7 +8,7 @@ use jiff::{SignedDuration, Timestamp};
 use super::aftermath::{ENDED, Judgement, STAYED};
 use super::report::{AftermathReport, ReleaseReport, Report, StepReport, Verdict};
 use super::span::Spelled;
-use crate::cli::output::{Cell, Colour, Colours, table};
+use crate::cli::output::{Cell, Colour, Colours, table, wrapped};
 
 /// Returns `report` as text.
 pub(super) fn text(report: &Report, wide: bool, colours: Colours) -> String {
@@ -16,7 +16,7 @@ pub(super) fn text(report: &Report, wide: bool, colours: Colours) -> String {
     // Writing into a String cannot fail, here and below.
     let _ = writeln!(
         text,
-        "Deployment {}/{}, policy {}, mode {}, from {} to {}\n",
+        "Deployment {}/{}, policy {}, mode {}\nfrom {} to {}\n",
         report.namespace,
         report.deployment,
         report.policy,
@@ -38,36 +38,36 @@ pub(super) fn text(report: &Report, wide: bool, colours: Colours) -> String {
 fn releases(report: &Report, wide: bool, colours: Colours) -> String {
     let mut titles = vec![
         "RELEASE",
-        "IMAGE",
+        "TAG",
         "FROM",
-        "LASTED",
         "VERDICT",
         "AFTER",
         "SAVED",
         "JUDGEMENT",
     ];
     if wide {
-        titles.extend(["REPLICASET", "DATED", "PROOF", "TO"]);
+        titles[1] = "IMAGE";
+        titles.extend(["LASTED", "REPLICASET", "DATED", "PROOF", "TO"]);
     }
     let row = |release: &ReleaseReport| {
         let step = decisive(release);
         let aftermath = release.aftermath.as_ref();
         let until = release.until.unwrap_or(report.until);
+        let saved = aftermath.and_then(|aftermath| aftermath.saved_requests);
         let mut row = vec![
             Cell::plain(release.release.clone()),
-            Cell::plain(images(release, wide)),
-            Cell::plain(second(release.from)),
-            Cell::plain(lasted(release, until)),
+            Cell::plain(if wide { images(release) } else { tags(release) }),
+            Cell::plain(if wide {
+                second(release.from)
+            } else {
+                minute(release.from)
+            }),
             Cell {
                 text: release.verdict.name().to_owned(),
                 colour: verdict_colour(release.verdict),
             },
             Cell::plain(step.map_or_else(none, |step| spelled(step.after_seconds))),
-            Cell::plain(
-                aftermath
-                    .and_then(|aftermath| aftermath.saved_requests)
-                    .map_or_else(none, |saved| saved.to_string()),
-            ),
+            Cell::plain(saved.map_or_else(none, |saved| saved.to_string())),
             aftermath.map_or_else(
                 || Cell::plain(none()),
                 |aftermath| judgement(aftermath.judgement),
@@ -75,6 +75,7 @@ fn releases(report: &Report, wide: bool, colours: Colours) -> String {
         ];
         if wide {
             row.extend([
+                Cell::plain(lasted(release, until)),
                 Cell::plain(release.replica_set.clone()),
                 Cell::plain(release.dated_by),
                 Cell::plain(release.proof.unwrap_or("<none>")),
@@ -98,21 +99,30 @@ fn lasted(release: &ReleaseReport, until: Timestamp) -> String {
     format!("{length}{more}")
 }
 
-/// The registry says little about a release, and takes the most room.
-fn images(release: &ReleaseReport, wide: bool) -> String {
-    let short = |image: &String| {
-        if wide {
-            image.clone()
-        } else {
-            image.rsplit('/').next().unwrap_or_default().to_owned()
-        }
+fn images(release: &ReleaseReport) -> String {
+    if release.images.is_empty() {
+        return "<unknown>".to_owned();
+    }
+    release.images.join(",")
+}
+
+/// A tag that is longer is cut: it is the hash of a commit, of which the first letters are enough.
+const TAG_MAX: usize = 12;
+
+/// Registry and name are the same for all releases, and take the most room.
+fn tags(release: &ReleaseReport) -> String {
+    let tag = |image: &str| -> String {
+        let name = image.rsplit('/').next().unwrap_or_default();
+        let tag = match name.split_once('@') {
+            Some((_, digest)) => digest.rsplit(':').next().unwrap_or_default(),
+            None => name.split_once(':').map_or("latest", |(_, tag)| tag),
+        };
+        tag.chars().take(TAG_MAX).collect()
     };
-    let images: Vec<String> = release.images.iter().map(short).collect();
-    match images.as_slice() {
+    match release.images.as_slice() {
         [] => "<unknown>".to_owned(),
-        all if wide => all.join(","),
-        [first] => first.clone(),
-        [first, rest @ ..] => format!("{first},+{}", rest.len()),
+        [first] => tag(first),
+        [first, rest @ ..] => format!("{},+{}", tag(first), rest.len()),
     }
 }
 
@@ -150,22 +160,23 @@ fn paragraph(text: &mut String, report: &Report, release: &ReleaseReport, colour
         text,
         "{}, {}, from {}",
         colours.paint(&title, verdict_colour(release.verdict)),
-        images(release, true),
+        images(release),
         second(release.from)
     );
     for step in &release.steps {
-        let _ = writeln!(
-            text,
-            "  {} at {}, {} after it began",
+        let what = format!(
+            "{} at {}, {} after it began",
             would_have(step),
             second(step.at),
             spelled(step.after_seconds)
         );
+        text.push_str(&wrapped(&what, 2));
         if !step.evidence.is_empty() {
-            let _ = writeln!(text, "    {}: {}", step.trigger, step.evidence);
+            let evidence = format!("{}: {}", step.trigger, step.evidence);
+            text.push_str(&wrapped(&evidence, 4));
         }
         for because in &step.because {
-            let _ = writeln!(text, "    because {because}");
+            text.push_str(&wrapped(&format!("because {because}"), 4));
         }
     }
     if let Some(aftermath) = &release.aftermath {
@@ -197,7 +208,7 @@ fn what_happened(text: &mut String, report: &Report, aftermath: &AftermathReport
             let _ = writeln!(text, "  In fact it stayed until {}", second(report.until));
         }
     }
-    match (aftermath.failed_requests, aftermath.requests) {
+    let counted = match (aftermath.failed_requests, aftermath.requests) {
         (Some(failed), Some(all)) => {
             let saved = aftermath.saved_requests.unwrap_or_default();
             let part = if aftermath.counted_in_part {
@@ -205,25 +216,17 @@ fn what_happened(text: &mut String, report: &Report, aftermath: &AftermathReport
             } else {
                 ""
             };
-            let _ = writeln!(
-                text,
-                "  {failed} of {all} requests failed from then until {}{part}; up to {saved} would have been saved",
+            format!(
+                "{failed} of {all} requests failed from then until {}{part}; up to {saved} would have been saved",
                 second(aftermath.counted_until)
-            );
+            )
         }
-        _ => {
-            let _ = writeln!(
-                text,
-                "  How many requests failed is not known: no trigger of the policy counted them"
-            );
-        }
-    }
-    let _ = writeln!(
-        text,
-        "  {}: {}",
-        aftermath.judgement.name(),
-        aftermath.because
-    );
+        _ => "How many requests failed is not known: no trigger of the policy counted them"
+            .to_owned(),
+    };
+    text.push_str(&wrapped(&counted, 2));
+    let judgement = format!("{}: {}", aftermath.judgement.name(), aftermath.because);
+    text.push_str(&wrapped(&judgement, 2));
 }
 
 fn summary(text: &mut String, report: &Report) {
@@ -245,11 +248,10 @@ fn summary(text: &mut String, report: &Report) {
         .map(|(count, what)| format!("{count} {what}"))
         .collect();
     let releases = plural(sum.releases, "release");
-    let _ = writeln!(text, "{releases}: {}.", parts.join(", "));
+    text.push_str(&wrapped(&format!("{releases}: {}.", parts.join(", ")), 0));
     let decisions = sum.justified + sum.false_alarms + sum.unclear;
     if decisions > 0 {
-        let _ = writeln!(
-            text,
+        let decided = format!(
             "{}: {} justified, {}, {} unclear. Up to {} would have been saved.",
             plural(decisions, "decision"),
             sum.justified,
@@ -257,12 +259,15 @@ fn summary(text: &mut String, report: &Report) {
             sum.unclear,
             plural_of(sum.saved_requests, "failed request"),
         );
-        let _ = writeln!(
-            text,
+        text.push_str(&wrapped(&decided, 0));
+    }
+    if sum.false_alarms > 0 {
+        let why = format!(
             "A decision counts as a false alarm when its trigger passes again by itself within {} and the release stays for {}.",
             Spelled(ENDED),
             Spelled(STAYED)
         );
+        text.push_str(&wrapped(&why, 0));
     }
 }
 
@@ -273,7 +278,7 @@ fn notes(text: &mut String, report: &Report) {
         }
         let _ = writeln!(text, "\n{title}:");
         for line in lines {
-            let _ = writeln!(text, "  {line}");
+            text.push_str(&wrapped(&line, 2));
         }
     };
     let spelled = |notes: &[super::report::TriggerNote]| {
@@ -304,6 +309,11 @@ fn plural_of(count: u64, noun: &str) -> String {
 
 fn spelled(seconds: i64) -> String {
     Spelled(SignedDuration::from_secs(seconds)).to_string()
+}
+
+/// A release is found by its minute, and the year stands above.
+fn minute(at: Timestamp) -> String {
+    at.strftime("%m-%dT%H:%MZ").to_string()
 }
 
 /// Nobody reads milliseconds.

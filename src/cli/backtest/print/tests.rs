@@ -79,23 +79,26 @@ fn report() -> Report {
 #[test]
 fn a_report_reads_like_this() {
     let expected = "\
-Deployment shop/checkout, policy careful, mode Automatic, from 2026-11-02T10:00:00Z to 2026-11-03T10:00:00Z
+Deployment shop/checkout, policy careful, mode Automatic
+from 2026-11-02T10:00:00Z to 2026-11-03T10:00:00Z
 
-RELEASE   IMAGE             FROM                   LASTED    VERDICT         AFTER    SAVED    JUDGEMENT
-11        checkout:v1.0.0   2026-11-02T10:00:00Z   2h        Good            <none>   <none>   <none>
-12        checkout:v1.1.0   2026-11-02T12:00:00Z   3h12m     WouldRollBack   1m42s    4190     Justified
-13        checkout:v1.0.0   2026-11-02T15:12:00Z   18h48m+   Good            <none>   <none>   <none>
+RELEASE   TAG      FROM           VERDICT         AFTER    SAVED    JUDGEMENT
+11        v1.0.0   11-02T10:00Z   Good            <none>   <none>   <none>
+12        v1.1.0   11-02T12:00Z   WouldRollBack   1m42s    4190     Justified
+13        v1.0.0   11-02T15:12Z   Good            <none>   <none>   <none>
 
 Release 12, registry.example/checkout:v1.1.0, from 2026-11-02T12:00:00Z
-  Would have rolled back to release 11 at 2026-11-02T12:01:42Z, 1m42s after it began
+  Would have rolled back to release 11 at 2026-11-02T12:01:42Z, 1m42s after it
+    began
     server-errors: 31.4% of 1204 requests failed in 1m (limit 5%)
   In fact release 13 came 3h10m after that
-  4211 of 13400 requests failed from then until 2026-11-02T15:22:00Z; up to 4190 would have been saved
+  4211 of 13400 requests failed from then until 2026-11-02T15:22:00Z; up to 4190
+    would have been saved
   Justified: it went on for 1h at least
 
 3 releases: 1 would have been rolled back, 2 would have been known good.
-1 decision: 1 justified, 0 false alarms, 0 unclear. Up to 4190 failed requests would have been saved.
-A decision counts as a false alarm when its trigger passes again by itself within 30m and the release stays for 1h.
+1 decision: 1 justified, 0 false alarms, 0 unclear. Up to 4190 failed requests
+  would have been saved.
 
 Triggers that were not replayed:
   crashes: nobody knows
@@ -105,6 +108,7 @@ Releases were found in:
 ";
     let found = text(&report(), false, Colours::none());
     assert_eq!(found, expected, "{found}");
+    assert!(found.lines().all(|line| line.chars().count() <= 80));
 }
 
 #[test]
@@ -134,15 +138,35 @@ fn a_false_alarm_saves_nothing() {
 }
 
 #[test]
-fn many_images_take_the_room_of_one() {
-    let mut one = release("1", "checkout:v1", 0, None);
-    assert_eq!(images(&one, false), "checkout:v1");
-    one.images.push("registry.example/proxy:v2".to_owned());
-    assert_eq!(images(&one, false), "checkout:v1,+1");
+fn a_tag_tells_releases_apart_and_many_images_take_the_room_of_one() {
+    let tags_of = |images: &[&str]| {
+        let mut one = release("1", "checkout:v1", 0, None);
+        one.images = images.iter().map(|image| (*image).to_owned()).collect();
+        tags(&one)
+    };
+    assert_eq!(tags_of(&["registry.example:5000/checkout:v1"]), "v1");
+    assert_eq!(tags_of(&["registry.example:5000/checkout"]), "latest");
     assert_eq!(
-        images(&one, true),
+        tags_of(&["checkout:v1@sha256:0123456789abcdef"]),
+        "0123456789ab"
+    );
+    assert_eq!(tags_of(&["checkout:v1", "proxy:v2"]), "v1,+1");
+    assert_eq!(tags_of(&[]), "<unknown>");
+    let mut two = release("1", "checkout:v1", 0, None);
+    two.images.push("registry.example/proxy:v2".to_owned());
+    assert_eq!(
+        images(&two),
         "registry.example/checkout:v1,registry.example/proxy:v2"
     );
-    one.images.clear();
-    assert_eq!(images(&one, false), "<unknown>");
+}
+
+#[test]
+fn what_a_false_alarm_is_stands_where_there_is_one() {
+    let mut report = report();
+    if let Some(aftermath) = &mut report.releases[1].aftermath {
+        aftermath.judgement = Judgement::FalseAlarm;
+    }
+    report.summary = sum_up(&report.releases);
+    let found = text(&report, false, Colours::none());
+    assert!(found.contains("counts as a false alarm when"), "{found}");
 }

@@ -167,7 +167,7 @@ impl Source<'_> {
             series,
             found: BTreeMap::new(),
         };
-        if let Some(text) = series::edges(series, &narrowed) {
+        if let Some(text) = series::edges(series, &narrowed, None) {
             self.read(text, &mut edges).await?;
         }
         Ok(edges.found)
