@@ -13,7 +13,7 @@ pub mod find;
 pub mod history;
 pub mod judged;
 pub mod kube_state;
-mod print;
+pub mod print;
 pub mod recording;
 pub mod replay;
 pub mod report;

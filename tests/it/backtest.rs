@@ -1,5 +1,6 @@
 //! A backtest of what happened on the simulated cluster while no operator was there.
 
+mod example;
 mod kube_state;
 
 use std::collections::BTreeMap;

@@ -25,8 +25,11 @@ pub const COUNTED: SignedDuration = SignedDuration::from_hours(24);
 /// Pods of a release that was replaced go on answering while the next one rolls out.
 const DRAIN: SignedDuration = SignedDuration::from_mins(10);
 
-/// Between two looks at what the trigger says afterwards. Finer than any `for` that matters here.
+/// Between two looks at what the trigger says afterwards. Finer than any `for` that matters here, and
+/// finer still where there is less to look at.
 const LOOK: SignedDuration = SignedDuration::from_secs(30);
+const LOOK_MIN: SignedDuration = SignedDuration::from_secs(1);
+const LOOKS: i32 = 40;
 
 /// Whether a decision would have been right.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -178,7 +181,8 @@ fn course(
     seen: Span,
 ) -> Course {
     let mut course = Course::default();
-    let mut now = later(seen.from, LOOK);
+    let look = (seen.length() / LOOKS).clamp(LOOK_MIN, LOOK);
+    let mut now = later(seen.from, look);
     while now <= seen.until {
         match replay.reading((release, after), trigger, now) {
             Some(Reading::Passing(_)) => {
@@ -198,7 +202,7 @@ fn course(
             }
             Some(Reading::Unknown(_)) | None => {}
         }
-        now = later(now, LOOK);
+        now = later(now, look);
     }
     course
 }

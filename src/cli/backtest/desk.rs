@@ -141,19 +141,17 @@ impl Desk<'_> {
         let candidates = candidates(shape, slower_than.is_some());
         let others = candidates.iter().filter(|id| Some(**id) != known);
         for id in known.iter().chain(others) {
-            let found = match slower_than {
-                Some(threshold) => self.latency(*id, shape, threshold, span).await?,
-                None => {
-                    let series = series(Metric::Requests(*id), Some(shape));
-                    let in_front = self.subject.in_front(id.spec().identity);
-                    let sought = Sought {
-                        in_front: &in_front,
-                        ..Sought::plain(&series)
-                    };
-                    (None, self.samples(&sought, span).await?)
-                }
+            let (slower, buffer) = if let Some(threshold) = slower_than {
+                self.latency(*id, shape, threshold, span).await?
+            } else {
+                let series = series(Metric::Requests(*id), Some(shape));
+                let in_front = self.subject.in_front(id.spec().identity);
+                let sought = Sought {
+                    in_front: &in_front,
+                    ..Sought::plain(&series)
+                };
+                (None, self.samples(&sought, span).await?)
             };
-            let (slower, buffer) = found;
             if !buffer.is_empty() {
                 return Ok(Recorded::Shape {
                     id: *id,

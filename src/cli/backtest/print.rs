@@ -11,7 +11,8 @@ use super::span::Spelled;
 use crate::cli::output::{Cell, Colour, Colours, table, wrapped};
 
 /// Returns `report` as text.
-pub(super) fn text(report: &Report, wide: bool, colours: Colours) -> String {
+#[must_use]
+pub fn text(report: &Report, wide: bool, colours: Colours) -> String {
     let mut text = String::new();
     // Writing into a String cannot fail, here and below.
     let _ = writeln!(
