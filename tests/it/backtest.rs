@@ -1,5 +1,6 @@
 //! A backtest of what happened on the simulated cluster while no operator was there.
 
+mod agreement;
 mod example;
 mod kube_state;
 
@@ -23,7 +24,7 @@ const NAMESPACE: &str = "shop";
 const NAME: &str = "checkout";
 const GOOD: &str = "registry.example/checkout:v1.0.0";
 const ERRING: &str = "registry.example/checkout:v1.1.0";
-const HICCUP: &str = "registry.example/checkout:v1.2.0";
+const HICCUP: &str = "registry.example/checkout:v1.0.1";
 
 /// A Prometheus that keeps what the simulated one has, and understands one question more that a backtest
 /// asks: how many pods each ReplicaSet had. Nobody runs kube-state-metrics.

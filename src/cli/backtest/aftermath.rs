@@ -77,7 +77,13 @@ impl Aftermath {
     #[must_use]
     pub fn saved(&self) -> Option<f64> {
         let counted = self.counted?;
-        Some((counted.failed - self.expected.unwrap_or_default()).max(0.0))
+        Some(match self.judgement {
+            // What ended by itself would have ended without Astern too.
+            Judgement::FalseAlarm => 0.0,
+            Judgement::Justified | Judgement::Unclear => {
+                (counted.failed - self.expected.unwrap_or_default()).max(0.0)
+            }
+        })
     }
 }
 
@@ -364,5 +370,10 @@ mod tests {
         assert_eq!(aftermath(300.0, Some(10.0)).saved(), Some(290.0));
         assert_eq!(aftermath(300.0, None).saved(), Some(300.0));
         assert_eq!(aftermath(5.0, Some(10.0)).saved(), Some(0.0));
+        let false_alarm = Aftermath {
+            judgement: Judgement::FalseAlarm,
+            ..aftermath(300.0, None)
+        };
+        assert_eq!(false_alarm.saved(), Some(0.0));
     }
 }

@@ -166,7 +166,7 @@ fn paragraph(text: &mut String, report: &Report, release: &ReleaseReport, colour
     );
     for step in &release.steps {
         let what = format!(
-            "{} at {}, {} after it began",
+            "{} at {}, {} after the release",
             would_have(step),
             second(step.at),
             spelled(step.after_seconds)
@@ -211,14 +211,17 @@ fn what_happened(text: &mut String, report: &Report, aftermath: &AftermathReport
     }
     let counted = match (aftermath.failed_requests, aftermath.requests) {
         (Some(failed), Some(all)) => {
-            let saved = aftermath.saved_requests.unwrap_or_default();
             let part = if aftermath.counted_in_part {
                 ", and it went on"
             } else {
                 ""
             };
+            let saved = match (aftermath.judgement, aftermath.saved_requests) {
+                (Judgement::FalseAlarm, _) | (_, None) => String::new(),
+                (_, Some(saved)) => format!("; up to {saved} would have been saved"),
+            };
             format!(
-                "{failed} of {all} requests failed from then until {}{part}; up to {saved} would have been saved",
+                "{failed} of {all} requests failed from then until {}{part}{saved}",
                 second(aftermath.counted_until)
             )
         }

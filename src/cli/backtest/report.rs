@@ -345,10 +345,7 @@ pub fn summary(releases: &[ReleaseReport]) -> Summary {
             Judgement::FalseAlarm => &mut sum.false_alarms,
             Judgement::Unclear => &mut sum.unclear,
         } += 1;
-        // What ended by itself would have ended without Astern too.
-        if aftermath.judgement != Judgement::FalseAlarm {
-            sum.saved_requests += aftermath.saved_requests.unwrap_or_default();
-        }
+        sum.saved_requests += aftermath.saved_requests.unwrap_or_default();
     }
     sum
 }

@@ -8,7 +8,7 @@ use astern::cli::backtest::span::Span;
 use astern::cli::backtest::{Question, World, print, replayed};
 use astern::cli::output::Colours;
 use astern::cli::progress::Silent;
-use astern::port::simulated::SimulatedCluster;
+use astern::port::simulated::{Behaviour, SimulatedCluster};
 use astern::port::{Access, Cluster};
 use jiff::SignedDuration;
 use serde_json::json;
@@ -17,25 +17,27 @@ use super::{Archive, ERRING, GOOD, HICCUP, NAME, NAMESPACE, pass, settings};
 
 const PAGE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/backtest.md");
 
-/// A good release, one that fails until somebody has found it, and one that fails for three minutes
-/// and never again.
+/// A good release, one that fails for three minutes and never again, and one that fails until somebody
+/// has found it.
 async fn story() -> SimulatedCluster {
     let cluster = SimulatedCluster::new(settings());
     cluster.deploy(NAMESPACE, NAME, GOOD, 4).expect("deployed");
     pass(&cluster, 20).await;
-    cluster
-        .set_image(NAMESPACE, NAME, ERRING)
-        .expect("deployed");
-    pass(&cluster, 17).await;
+    cluster.set_behaviour(HICCUP, Behaviour::default());
     cluster
         .set_image(NAMESPACE, NAME, HICCUP)
         .expect("deployed");
-    cluster.set_behaviour(HICCUP, super::Behaviour::default());
     pass(&cluster, 5).await;
-    cluster.set_behaviour(HICCUP, super::Behaviour::erring(0.3));
+    cluster.set_behaviour(HICCUP, Behaviour::erring(0.3));
     pass(&cluster, 3).await;
-    cluster.set_behaviour(HICCUP, super::Behaviour::default());
-    pass(&cluster, 70).await;
+    cluster.set_behaviour(HICCUP, Behaviour::default());
+    pass(&cluster, 62).await;
+    cluster
+        .set_image(NAMESPACE, NAME, ERRING)
+        .expect("deployed");
+    pass(&cluster, 18).await;
+    cluster.set_image(NAMESPACE, NAME, GOOD).expect("deployed");
+    pass(&cluster, 10).await;
     cluster
 }
 
