@@ -35,7 +35,7 @@ impl Outside for Archive {
     async fn query(&self, query: &Query) -> Result<Vec<u8>, QueryError> {
         let text = query.form[0].1.clone();
         if text.contains("kube_") {
-            return Ok(matrix(json!([])));
+            return Ok(matrix(&json!([])));
         }
         let Some((_, rest)) = text.split_once("group by (pod) (") else {
             return self.0.query(query).await;
@@ -47,7 +47,8 @@ impl Outside for Archive {
         raw.form[0].1 = format!("{selector}[{length}]");
         let body = self.0.query(&raw).await?;
         let end: Timestamp = query.form[1].1.parse().expect("a time");
-        Ok(matrix(counts(&body, end, (seconds(length), seconds(step)))))
+        let counts = counts(&body, end, (seconds(length), seconds(step)));
+        Ok(matrix(&counts))
     }
 }
 
@@ -55,7 +56,7 @@ fn seconds(text: &str) -> i64 {
     text.trim_end_matches('s').parse().expect("seconds")
 }
 
-fn matrix(rows: Value) -> Vec<u8> {
+fn matrix(rows: &Value) -> Vec<u8> {
     let answer = json!({"status": "success", "data": {"resultType": "matrix", "result": rows}});
     answer.to_string().into_bytes()
 }
@@ -158,7 +159,7 @@ async fn backtest(cluster: &SimulatedCluster, mode: &str, with_cluster: bool) ->
         full: false,
     };
     let report = replayed(&world, &question, &mut Silent).await;
-    report.unwrap_or_else(|error| panic!("{error:#}"))
+    report.expect("a report")
 }
 
 fn verdicts(report: &Report) -> Vec<Verdict> {

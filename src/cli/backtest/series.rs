@@ -158,9 +158,9 @@ mod tests {
     #[test]
     fn pods_are_asked_for_by_the_names_that_the_deployment_gives_them() {
         let by_name = format!(r#"pod=~"check\\.out-{LETTERS}{{1,10}}-{LETTERS}{{5}}""#);
-        assert_eq!(narrowed(Preset::HttpRequests, &[]), [by_name.clone()]);
         let waypoint = r#"reporter="waypoint",destination_workload="check.out""#;
-        assert_eq!(narrowed(Preset::Istio, &[]), [by_name, waypoint.to_owned()]);
+        assert_eq!(narrowed(Preset::HttpRequests, &[]), [by_name.as_str()]);
+        assert_eq!(narrowed(Preset::Istio, &[]), [by_name.as_str(), waypoint]);
     }
 
     #[test]

@@ -47,13 +47,10 @@ async fn watched(cluster: &SimulatedCluster, policy: &Value) -> (Timestamp, Stri
     pass(cluster, 12).await;
     drop(operator);
     let rollbacks = cluster.objects(kinds::ROLLBACKS, NAMESPACE);
-    let [rollback] = &rollbacks[..] else {
-        panic!("{rollbacks:#?}");
-    };
+    assert_eq!(rollbacks.len(), 1, "{rollbacks:#?}");
+    let rollback = &rollbacks[0];
     let created = time(rollback, "/metadata/creationTimestamp").expect("a time");
-    let seen = text(rollback, "/status/evidence/summary")
-        .or_else(|| text(rollback, "/status/evidence"))
-        .unwrap_or_default();
+    let seen = text(rollback, "/status/evidence/summary").expect("evidence");
     (created, seen.to_owned())
 }
 
@@ -63,7 +60,7 @@ fn agree(report: &astern::cli::backtest::report::Report, (at, words): &(Timestam
         .releases
         .last()
         .and_then(|release| release.steps.first());
-    let step = step.unwrap_or_else(|| panic!("{report:#?}"));
+    let step = step.expect("the bad release is found");
     assert_eq!(step.what, "Observe");
     let apart = step.at.duration_since(*at);
     assert!(apart.abs() <= APART, "{apart}: {words}; {step:#?}");
@@ -101,7 +98,7 @@ async fn check(trigger: Value) {
         full: false,
     };
     let report = replayed(&world, &question, &mut Silent).await;
-    let report = report.unwrap_or_else(|error| panic!("{error:#}"));
+    let report = report.expect("a report");
     agree(&report, &watched);
 }
 

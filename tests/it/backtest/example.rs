@@ -71,7 +71,7 @@ async fn printed() -> String {
         full: false,
     };
     let report = replayed(&world, &question, &mut Silent).await;
-    let report = report.unwrap_or_else(|error| panic!("{error:#}"));
+    let report = report.expect("a report");
     print::text(&report, false, Colours::none())
 }
 

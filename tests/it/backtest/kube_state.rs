@@ -66,11 +66,14 @@ impl Outside for Recorded {
         } else {
             Vec::new()
         };
-        Ok(matrix(rows.into()))
+        Ok(matrix(&rows.into()))
     }
 }
 
-fn pods(of: &dyn Fn(Value, &dyn Fn(i64) -> Option<f64>) -> Value) -> Vec<Value> {
+/// Returns a series with these labels, by its value at each minute.
+type Of<'a> = &'a dyn Fn(Value, &dyn Fn(i64) -> Option<f64>) -> Value;
+
+fn pods(of: Of<'_>) -> Vec<Value> {
     let labels = |name: &str, pod: &str| json!({"__name__": name, "pod": pod, "container": "app"});
     #[expect(clippy::cast_precision_loss, reason = "seconds of this century")]
     let created = |minute: i64| (beginning().as_second() + minute * 60) as f64;
@@ -136,7 +139,7 @@ async fn report() -> Report {
         full: false,
     };
     let report = replayed(&world, &question, &mut Silent).await;
-    report.unwrap_or_else(|error| panic!("{error:#}"))
+    report.expect("a report")
 }
 
 #[tokio::test]
