@@ -1,36 +1,32 @@
 //! What the metric sources say about one workload, trigger by trigger.
 //!
 //! Nothing is asked here: [`Feeds`](super::prometheus::feeds::Feeds) is told what is wanted and has it,
-//! or has not yet. What it says is joined with what the API server knows about pods and Services.
+//! or has not yet. What it says is joined with what the API server knows about pods and Services by
+//! [`join`].
 
-mod counters;
 mod free;
+pub mod join;
+pub mod wanted;
 
 use std::collections::BTreeMap;
 
 use jiff::{SignedDuration, Timestamp};
 
+use self::join::{Join, Read, Unwatched};
 use super::Eyes;
 use super::pods::OldPod;
-use super::prometheus::buffer::{Stream, Subject};
-use super::prometheus::feeds::{Need, Pace};
+use super::prometheus::feeds::{Need, Pace, Sought, with_shape};
 use super::prometheus::histogram;
 use super::prometheus::presets::SpecId;
-use super::prometheus::release::{Named, Streams, requests};
+use super::prometheus::release::{Named, requests};
 use super::prometheus::series::{Metric, Series};
 use super::prometheus::services::Paths;
 use super::workload::{Deployment, ReplicaSet};
 use crate::api::parse::ParsedPolicy;
 use crate::decide::{
-    Attention, Evidence, Firing, LabelNames, Limit, Observed, Probe, Rate, Requests, Shape,
-    Trigger, TriggerKind, Unknown,
+    Attention, Counters, Evidence, LabelNames, Latency, Observed, Probe, Requests, Shape, Trigger,
+    TriggerKind, Unknown,
 };
-
-/// Samples before the window are needed to know what a counter stood at when it began; this many
-/// seconds hold at least two of them up to a scrape interval of 30 seconds.
-const BEFORE_THE_WINDOW: SignedDuration = SignedDuration::from_secs(60);
-/// What the revision before did, from this long before the release.
-const BEFORE_THE_RELEASE: SignedDuration = SignedDuration::from_mins(5);
 
 /// Whose evidence is wanted.
 pub struct Asked<'a> {
@@ -60,7 +56,7 @@ pub async fn evidence(eyes: &Eyes, asked: &Asked<'_>) -> BTreeMap<String, Eviden
     };
     let triggers = asked.policy.policy.triggers.iter();
     triggers
-        .filter(|trigger| reads_metrics(trigger))
+        .filter(|trigger| wanted::reads_metrics(trigger))
         .filter_map(|trigger| {
             let evidence = match &asking.admitted {
                 Ok(_) => asking.about(trigger)?,
@@ -77,47 +73,13 @@ pub async fn evidence(eyes: &Eyes, asked: &Asked<'_>) -> BTreeMap<String, Eviden
 
 /// Reads Services only where a shape needs them.
 async fn paths(eyes: &Eyes, asked: &Asked<'_>) -> Result<std::sync::Arc<Paths>, String> {
-    let triggers = asked.policy.policy.triggers.iter();
-    let mut shapes = triggers.filter_map(shape);
-    let needed = shapes.any(|shape| {
-        SpecId::of(shape.preset).any(|id| !id.spec().identity.tells_revisions_apart())
-    });
-    if !needed {
+    if !wanted::needs_paths(&asked.policy.policy.triggers) {
         return Ok(std::sync::Arc::default());
     }
     let services = &eyes.feeds.services;
     services
         .paths(eyes.cluster.as_ref(), &asked.deployment.namespace)
         .await
-}
-
-fn reads_metrics(trigger: &Trigger) -> bool {
-    match trigger.kind {
-        TriggerKind::ErrorRate(_)
-        | TriggerKind::Latency(_)
-        | TriggerKind::ProbeFailures(_)
-        | TriggerKind::PromQl(_)
-        | TriggerKind::Alert(_) => true,
-        TriggerKind::Restarts(_) | TriggerKind::RolloutStalled | TriggerKind::Unavailable(_) => {
-            false
-        }
-    }
-}
-
-fn shape(trigger: &Trigger) -> Option<&Shape> {
-    match &trigger.kind {
-        TriggerKind::ErrorRate(rule) => match &rule.requests {
-            Requests::Preset(shape) => Some(shape),
-            Requests::Custom { .. } => None,
-        },
-        TriggerKind::Latency(rule) => Some(&rule.shape),
-        TriggerKind::ProbeFailures(_)
-        | TriggerKind::Restarts(_)
-        | TriggerKind::RolloutStalled
-        | TriggerKind::Unavailable(_)
-        | TriggerKind::PromQl(_)
-        | TriggerKind::Alert(_) => None,
-    }
 }
 
 /// Pods on nodes that are not ready, and those that are being disrupted, are left out: what they count
@@ -155,17 +117,16 @@ type Found = Result<Evidence, Unknown>;
 impl Asking<'_> {
     /// `None` for a trigger that reads no metrics.
     fn about(&self, trigger: &Trigger) -> Option<Found> {
+        let window = wanted::window(trigger);
         match &trigger.kind {
             TriggerKind::ErrorRate(rule) => Some(match &rule.requests {
-                Requests::Preset(shape) => self.requests(shape, &rule.rate),
-                Requests::Custom { total, errors } => self.custom(total, errors, &rule.rate),
+                Requests::Preset(shape) => self.requests(shape, window),
+                Requests::Custom { total, errors } => self.custom(total, errors, window),
             }),
-            TriggerKind::Latency(rule) => {
-                Some(self.latency(&rule.shape, rule.threshold, &rule.rate()))
-            }
-            TriggerKind::ProbeFailures(rule) => Some(self.probes(rule.probe, rule.window)),
+            TriggerKind::Latency(rule) => Some(self.latency(rule, window)),
+            TriggerKind::ProbeFailures(rule) => Some(self.probes(rule.probe, window)),
             TriggerKind::PromQl(rule) => Some(self.values(&trigger.name, rule)),
-            TriggerKind::Alert(rule) => Some(self.alert(&rule.labels)),
+            TriggerKind::Alert(rule) => Some(self.alert(&rule.labels, window)),
             TriggerKind::Restarts(_)
             | TriggerKind::RolloutStalled
             | TriggerKind::Unavailable(_) => None,
@@ -190,18 +151,6 @@ impl Asking<'_> {
         }
     }
 
-    /// When what is judged began.
-    fn release(&self) -> Timestamp {
-        let observed = self.asked.observed;
-        let since = observed.current_memory().map(|memory| memory.since);
-        let created = observed
-            .workload
-            .current
-            .as_ref()
-            .map(|current| current.created);
-        since.or(created).unwrap_or(self.now)
-    }
-
     fn pace(&self) -> Pace {
         match self.asked.attention {
             Attention::Close => Pace::Fast,
@@ -212,88 +161,111 @@ impl Asking<'_> {
     /// What a judgement over `window` needs.
     fn need(&self, window: SignedDuration, threshold: Option<f64>) -> Need<'_> {
         let pace = self.pace();
-        let window = window + BEFORE_THE_WINDOW;
-        let recent = earlier(self.now, window);
-        let from = match pace {
-            Pace::Fast => recent.min(earlier(self.release(), window.max(BEFORE_THE_RELEASE))),
-            Pace::Slow => recent,
+        let release = match pace {
+            Pace::Fast => Some(self.release()),
+            Pace::Slow => None,
         };
         Need {
             namespace: self.namespace(),
-            from,
+            from: wanted::oldest(window, release, self.now),
             pace,
             threshold,
         }
     }
 
-    fn requests(&self, shape: &Shape, rate: &Rate) -> Found {
+    fn release(&self) -> Timestamp {
+        wanted::release(self.asked.observed, self.now)
+    }
+
+    fn join(&self) -> Join<'_> {
+        let deployment = self.asked.deployment;
+        let replica_set = self
+            .asked
+            .replica_set
+            .filter(|_| self.asked.attention != Attention::Close);
+        Join {
+            namespace: self.namespace(),
+            workload: &deployment.name,
+            labels: &deployment.pod_labels,
+            paths: self.paths.as_ref().copied().map_err(String::as_str),
+            new: &self.new,
+            old: &self.old,
+            unwatched: replica_set.map(|replica_set| Unwatched {
+                replica_set: &replica_set.name,
+                created: replica_set.created,
+            }),
+            release: self.release(),
+        }
+    }
+
+    fn requests(&self, shape: &Shape, window: SignedDuration) -> Found {
         let id = self.find(Metric::Requests, shape)?;
         let series = self.series(Metric::Requests(id), Some(shape));
-        let need = self.need(span(rate), None);
+        let need = self.need(window, None);
         self.counters(&series, id, need, &|stream| Ok(requests(stream)))
     }
 
-    fn latency(&self, shape: &Shape, threshold: SignedDuration, rate: &Rate) -> Found {
-        let id = self.find(Metric::Latency, shape)?;
+    fn latency(&self, rule: &Latency, window: SignedDuration) -> Found {
+        let id = self.find(Metric::Latency, &rule.shape)?;
         let unit = id.spec().latency.map(|histogram| histogram.unit);
         let unit = unit.ok_or(Unknown::NoData)?;
-        let threshold = histogram::in_unit(threshold, unit);
-        let series = self.series(Metric::Latency(id), Some(shape));
-        let need = self.need(span(rate), Some(threshold));
+        let threshold = histogram::in_unit(rule.threshold, unit);
+        let series = self.series(Metric::Latency(id), Some(&rule.shape));
+        let need = self.need(window, Some(threshold));
         self.counters(&series, id, need, &|stream| {
             histogram::slower_than(stream, threshold, unit)
         })
+    }
+
+    /// Finds which shape a preset stands for here.
+    fn find(&self, metric: fn(SpecId) -> Metric, shape: &Shape) -> Result<SpecId, Unknown> {
+        let latency = matches!(metric(SpecId::fallback()), Metric::Latency(_));
+        let candidates = wanted::candidates(shape, latency);
+        let first = *candidates.first().ok_or(Unknown::NoData)?;
+        let series = with_shape(&self.series(metric(first), Some(shape)), first);
+        let sought = Sought {
+            series,
+            candidates,
+            namespace: self.namespace(),
+            workload: &self.asked.deployment.name,
+        };
+        let owners = |id: SpecId| self.join().owners(id.spec().identity);
+        self.eyes.feeds.find(&sought, &owners, self.now)
+    }
+
+    fn counters(&self, series: &Series, id: SpecId, need: Need<'_>, read: Read<'_>) -> Found {
+        let join = self.join();
+        let feeds = &self.eyes.feeds;
+        feeds.wanted(series, need, self.now, |buffer, asked| {
+            let counters = join.counters(id.spec(), buffer, need.from, read);
+            counters.map(|counters| said_at(asked, counters))
+        })?
     }
 
     fn probes(&self, probe: Probe, window: SignedDuration) -> Found {
         let series = self.series(Metric::Probes(probe), None);
         let need = self.need(window, None);
         let feeds = &self.eyes.feeds;
-        let read = |stream: &Stream| Ok::<_, Unknown>(requests(stream));
-        let counters = feeds.wanted(&series, need, self.now, |buffer, asked| {
-            let streams = Streams {
-                buffer,
-                one_target: false,
-                read: &read,
-            };
-            self.by_pod(&streams, asked)
-        })??;
-        Ok(Evidence::Counters(counters))
+        feeds.wanted(&series, need, self.now, |buffer, asked| {
+            let counters = self.join().probes(buffer);
+            counters.map(|counters| said_at(asked, counters))
+        })?
     }
 
-    fn alert(&self, labels: &BTreeMap<String, String>) -> Found {
+    fn alert(&self, labels: &BTreeMap<String, String>, window: SignedDuration) -> Found {
         let series = self.series(Metric::Alert(labels.clone()), None);
-        let need = self.need(BEFORE_THE_RELEASE, None);
-        let owner = (self.namespace().to_owned(), Subject::All);
+        let need = self.need(window, None);
         let feeds = &self.eyes.feeds;
         let firing = feeds.wanted(&series, need, self.now, |buffer, until| {
-            let streams = buffer.about(&owner, false);
-            let times = streams.iter().flat_map(|stream| stream.times());
-            let mut seen: Vec<i64> = times.copied().collect();
-            seen.sort_unstable();
-            seen.dedup();
-            let gap = streams.iter().filter_map(|stream| stream.gap()).min();
-            Firing {
-                seen: seen
-                    .into_iter()
-                    .filter_map(|at| Timestamp::from_millisecond(at).ok())
-                    .collect(),
-                asked: Some(until),
-                interval: gap.map(SignedDuration::from_millis),
-            }
+            self.join().firing(buffer, until)
         })?;
         Ok(Evidence::Firing(firing))
     }
 }
 
-/// How far back a share of bad requests is looked at.
-fn span(rate: &Rate) -> SignedDuration {
-    match rate.limit {
-        Limit::Threshold { sustained, .. } => rate.window + sustained,
-        Limit::WorseThanBefore { .. } => rate.window,
-    }
-}
-
-fn earlier(at: Timestamp, by: SignedDuration) -> Timestamp {
-    at.saturating_sub(by).unwrap_or(Timestamp::MIN)
+fn said_at(asked: Timestamp, counters: Counters) -> Evidence {
+    Evidence::Counters(Counters {
+        asked: Some(asked),
+        ..counters
+    })
 }

@@ -1,6 +1,7 @@
 //! What only a real API server can show.
 
 mod approvals;
+mod backtest;
 mod bad_input;
 mod blind;
 mod chart;

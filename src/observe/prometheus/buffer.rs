@@ -163,6 +163,26 @@ impl Stream {
         }
     }
 
+    /// Returns what it would have held at `until`, back to `from`; `None` where that is nothing.
+    fn between(&self, from: Millisecond, until: Millisecond) -> Option<Self> {
+        let first = self.times.partition_point(|at| *at < from);
+        let end = self.times.partition_point(|at| *at <= until);
+        let part = first..end;
+        if part.is_empty() {
+            return None;
+        }
+        Some(Self {
+            target: self.target,
+            times: self.times[part.clone()].to_vec(),
+            series: self.series[part.clone()].to_vec(),
+            columns: self
+                .columns
+                .iter()
+                .map(|(column, values)| (*column, values[part.clone()].to_vec()))
+                .collect(),
+        })
+    }
+
     /// Returns the time of the newest sample.
     #[must_use]
     pub fn newest(&self) -> Option<Millisecond> {
@@ -295,6 +315,25 @@ impl Buffer {
             best.dedup_by_key(|stream| stream.target.instance);
         }
         best
+    }
+
+    /// Returns what it would have held at `until`, of samples that are not older than `from`.
+    #[must_use]
+    pub fn between(&self, from: Millisecond, until: Millisecond) -> Self {
+        let part = |(owner, streams): (&Owner, &Vec<Stream>)| {
+            let streams = streams.iter();
+            let streams: Vec<Stream> = streams
+                .filter_map(|stream| stream.between(from, until))
+                .collect();
+            (!streams.is_empty()).then(|| (owner.clone(), streams))
+        };
+        Self(self.0.iter().filter_map(part).collect())
+    }
+
+    /// Returns all streams with what they are about.
+    pub fn streams(&self) -> impl Iterator<Item = (&Owner, &Stream)> {
+        let owners = self.0.iter();
+        owners.flat_map(|(owner, streams)| streams.iter().map(move |stream| (owner, stream)))
     }
 
     /// Returns everything that there is something about.

@@ -5,8 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::answer::Labels;
 use super::buffer::{Owner, Subject};
 use super::presets::{Histogram, Identity, Spec, SpecId};
-use super::selector::{any_of, label_matcher, literal, selector};
+use super::selector::{any_of, label_matcher, literal, over, selector};
 use crate::decide::{LabelNames, Probe};
+use jiff::SignedDuration;
 
 /// What is counted, or looked for.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -313,10 +314,19 @@ pub fn finding(series: &Series, narrowed: &Narrowed<'_>) -> String {
     )
 }
 
-/// Returns a query that names the edges of buckets of every namespace.
+/// Returns a query that names the edges of buckets of every namespace: those that there are, or those
+/// that there were within `past`.
 #[must_use]
-pub fn edges(series: &Series, narrowed: &Narrowed<'_>) -> Option<String> {
+pub fn edges(
+    series: &Series,
+    narrowed: &Narrowed<'_>,
+    past: Option<SignedDuration>,
+) -> Option<String> {
     let buckets = series.buckets(narrowed)?;
+    let buckets = past.map_or_else(
+        || buckets.clone(),
+        |past| format!("last_over_time({})", over(&buckets, past)),
+    );
     // A pod each would make the answer large, and only the namespace matters.
     let labels: Vec<&str> = series
         .plain_namespace_label()

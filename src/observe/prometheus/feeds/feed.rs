@@ -20,7 +20,7 @@ const TICK_UNKNOWN: SignedDuration = SignedDuration::from_secs(2);
 const TICK_MIN: SignedDuration = SignedDuration::from_secs(1);
 const TICK_MAX: SignedDuration = SignedDuration::from_secs(10);
 /// No judgement rests on samples that are older; what a pod counted before is in its counters.
-pub(super) const HISTORY_MAX: SignedDuration = SignedDuration::from_hours(1);
+pub const HISTORY_MAX: SignedDuration = SignedDuration::from_hours(1);
 /// Samples kept of one stream: an hour at five seconds.
 const SAMPLES_MAX: usize = 720;
 /// What was asked for already and is asked for again, since samples appear only when the scrape is

@@ -289,9 +289,26 @@ fn a_search_names_each_owner_and_what_tells_failures() {
     );
     let id = shapes(Preset::Contour)[0];
     assert_eq!(
-        edges(&series(Metric::Latency(id)), &narrowed(&namespaces()[1..])).as_deref(),
+        edges(
+            &series(Metric::Latency(id)),
+            &narrowed(&namespaces()[1..]),
+            None
+        )
+        .as_deref(),
         Some(
             r#"group by (le) (envoy_cluster_upstream_rq_time_bucket{envoy_cluster_name=~"shop_.+"})"#
+        )
+    );
+    let minute = Some(SignedDuration::from_secs(60));
+    assert_eq!(
+        edges(
+            &series(Metric::Latency(id)),
+            &narrowed(&namespaces()[1..]),
+            minute
+        )
+        .as_deref(),
+        Some(
+            r#"group by (le) (last_over_time(envoy_cluster_upstream_rq_time_bucket{envoy_cluster_name=~"shop_.+"}[60s]))"#
         )
     );
 }
