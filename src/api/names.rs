@@ -53,6 +53,8 @@ pub const APPROVALS_BINDING: &str = "astern-approvals";
 pub const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
 /// What the Deployment controller writes on Deployments and ReplicaSets.
 pub const DEPLOYMENT_REVISION: &str = "deployment.kubernetes.io/revision";
+/// What it writes on ReplicaSets that became current more than once: the numbers before.
+pub const DEPLOYMENT_REVISION_HISTORY: &str = "deployment.kubernetes.io/revision-history";
 /// The label that the Deployment controller adds to a ReplicaSet's template.
 pub const POD_TEMPLATE_HASH: &str = "pod-template-hash";
 /// The stamp of `kubectl rollout restart`.

@@ -1,7 +1,9 @@
 //! The kubectl plugin.
 
+use std::process::ExitCode;
+
 use astern::cli;
 
-fn main() {
-    cli::run();
+fn main() -> ExitCode {
+    cli::run()
 }

@@ -1,6 +1,7 @@
 //! What only a real API server can show.
 
 mod approvals;
+mod backtest;
 mod bad_input;
 mod blind;
 mod chart;
@@ -10,6 +11,7 @@ mod killed;
 mod next_deploy;
 mod objects;
 mod operator;
+mod presets;
 mod rollback;
 mod running;
 mod stage;

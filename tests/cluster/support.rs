@@ -112,6 +112,7 @@ fn images() -> Images {
         crash: Some(Crash {
             after: Duration::from_secs(1),
             exit_code: 3,
+            out_of_memory: false,
         }),
         ..Behaviour::default()
     };

@@ -1,6 +1,7 @@
 //! Tests that need nothing but this process.
 
 mod architecture;
+mod backtest;
 mod contract;
 mod examples;
 mod generated;

@@ -373,16 +373,11 @@ pub(super) fn number(text: &str, decimal: Decimal) -> Option<f64> {
         .then_some(number)
 }
 
-/// Returns the beginning of a key. Keys are text of the user too, and a terminal obeys control
-/// characters.
+/// Returns the beginning of a key. Keys are text of the user too: a terminal obeys control characters,
+/// and marks of direction turn a line round.
 fn shown(key: &str) -> String {
     let letters = key.chars().take(QUOTED);
-    letters
-        .flat_map(|letter| match letter {
-            letter if letter.is_control() => letter.escape_default().collect(),
-            letter => vec![letter],
-        })
-        .collect()
+    letters.flat_map(char::escape_debug).collect()
 }
 
 /// Returns the beginning of a text in quotes, with control characters escaped.

@@ -1,38 +1,27 @@
 //! Evidence by expressions that a policy brings itself.
 
-use super::{Asking, Found, requests, span};
+use jiff::SignedDuration;
+
+use super::{Asking, Found, said_at};
 use crate::api::promql::{self, Confinement};
-use crate::decide::{Evidence, PromQl, Rate, Unknown};
-use crate::observe::prometheus::buffer::Subject;
+use crate::decide::{Evidence, PromQl, Unknown};
 use crate::observe::prometheus::feeds::{FreeKey, FreeQuery};
-use crate::observe::prometheus::release::Streams;
 use crate::observe::prometheus::series::Metric;
 
 impl Asking<'_> {
     /// Counters by two expressions: by pod where they have its label, else before and after.
-    pub(super) fn custom(&self, total: &str, errors: &str, rate: &Rate) -> Found {
+    pub(super) fn custom(&self, total: &str, errors: &str, window: SignedDuration) -> Found {
         let metric = Metric::Custom {
             total: self.prepared(total)?,
             errors: self.prepared(errors)?,
         };
         let series = self.series(metric, None);
-        let need = self.need(span(rate), None);
-        let here = |subject| (self.namespace().to_owned(), subject);
+        let need = self.need(window, None);
         let feeds = &self.eyes.feeds;
-        let counters = feeds.wanted(&series, need, self.now, |buffer, _| {
-            let streams = Streams {
-                buffer,
-                one_target: false,
-                read: &|stream| Ok::<_, Unknown>(requests(stream)),
-            };
-            let all = here(Subject::All);
-            if buffer.about(&all, false).is_empty() {
-                self.by_pod(&streams)
-            } else {
-                self.by_time(&streams, &[all], need.from)
-            }
-        })??;
-        Ok(Evidence::Counters(counters))
+        feeds.wanted(&series, need, self.now, |buffer, asked| {
+            let counters = self.join().custom(buffer, need.from);
+            counters.map(|counters| said_at(asked, counters))
+        })?
     }
 
     /// The worst values of a query.
@@ -45,7 +34,7 @@ impl Asking<'_> {
             trigger: trigger.to_owned(),
         };
         let text = self.prepared(&rule.query)?;
-        let range = rule.sustained + super::BEFORE_THE_WINDOW;
+        let range = rule.sustained + super::wanted::BEFORE_THE_WINDOW;
         let query = FreeQuery::new(text, rule.bound, range);
         let feeds = &self.eyes.feeds;
         let values = feeds.values(&key, query, self.pace(), self.now)?;

@@ -22,7 +22,7 @@ const LABELS_MAX: usize = 32;
 const BUCKETS_MAX: usize = 2_000;
 
 /// The labels of a series that somebody asked to keep.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Labels<'a>(Vec<(Cow<'a, str>, Cow<'a, str>)>);
 
 impl Labels<'_> {
@@ -51,7 +51,7 @@ impl<'a> FromIterator<(&'a str, &'a str)> for Labels<'a> {
 pub type Millisecond = i64;
 
 /// One series of an answer. Its times are in order and differ from each other.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Row<'a> {
     pub labels: Labels<'a>,
     pub values: Vec<(Millisecond, f64)>,

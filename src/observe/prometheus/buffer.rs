@@ -8,6 +8,10 @@ use std::collections::hash_map::Entry;
 
 use super::answer::Millisecond;
 
+/// Gaps of a stream of which the median is taken: more than a restart of Prometheus spoils, and few
+/// enough to follow a change of the scrape interval within minutes.
+const GAPS: usize = 8;
+
 /// What a series is about, beside its namespace.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Subject {
@@ -159,6 +163,26 @@ impl Stream {
         }
     }
 
+    /// Returns what it would have held at `until`, back to `from`; `None` where that is nothing.
+    fn between(&self, from: Millisecond, until: Millisecond) -> Option<Self> {
+        let first = self.times.partition_point(|at| *at < from);
+        let end = self.times.partition_point(|at| *at <= until);
+        let part = first..end;
+        if part.is_empty() {
+            return None;
+        }
+        Some(Self {
+            target: self.target,
+            times: self.times[part.clone()].to_vec(),
+            series: self.series[part.clone()].to_vec(),
+            columns: self
+                .columns
+                .iter()
+                .map(|(column, values)| (*column, values[part.clone()].to_vec()))
+                .collect(),
+        })
+    }
+
     /// Returns the time of the newest sample.
     #[must_use]
     pub fn newest(&self) -> Option<Millisecond> {
@@ -200,13 +224,18 @@ impl Stream {
         bounds
     }
 
-    /// Returns the gap between the two newest samples.
+    /// Returns the median of the newest gaps between samples; the lower one of two. A scrape that was
+    /// missed, or one that came early because Prometheus was restarted, does not change it.
     #[must_use]
     pub fn gap(&self) -> Option<Millisecond> {
-        match self.times.as_slice() {
-            [.., before, newest] => Some(newest - before),
-            _ => None,
-        }
+        let newest = self.times.len().saturating_sub(GAPS + 1);
+        let mut gaps: Vec<Millisecond> = self.times[newest..]
+            .windows(2)
+            .map(|pair| pair[1] - pair[0])
+            .collect();
+        gaps.sort_unstable();
+        let median = gaps.len().checked_sub(1)? / 2;
+        gaps.get(median).copied()
     }
 }
 
@@ -288,16 +317,40 @@ impl Buffer {
         best
     }
 
+    /// Returns what it would have held at `until`, of samples that are not older than `from`.
+    #[must_use]
+    pub fn between(&self, from: Millisecond, until: Millisecond) -> Self {
+        let part = |(owner, streams): (&Owner, &Vec<Stream>)| {
+            let streams = streams.iter();
+            let streams: Vec<Stream> = streams
+                .filter_map(|stream| stream.between(from, until))
+                .collect();
+            (!streams.is_empty()).then(|| (owner.clone(), streams))
+        };
+        Self(self.0.iter().filter_map(part).collect())
+    }
+
+    /// Returns all streams with what they are about.
+    pub fn streams(&self) -> impl Iterator<Item = (&Owner, &Stream)> {
+        let owners = self.0.iter();
+        owners.flat_map(|(owner, streams)| streams.iter().map(move |stream| (owner, stream)))
+    }
+
     /// Returns everything that there is something about.
     pub fn owners(&self) -> impl Iterator<Item = &Owner> {
         self.0.keys()
     }
 
-    /// Returns the smallest gap between the two newest samples of any stream: the scrape interval.
+    /// Returns the lower quartile of the gaps of all streams: the scrape interval. A few streams that
+    /// have samples more often do not change it, and a minority does not wait for slow ones. Of three
+    /// it is the one in the middle, of two the lower one.
     #[must_use]
     pub fn gap(&self) -> Option<Millisecond> {
         let streams = self.0.values().flatten();
-        streams.filter_map(Stream::gap).min()
+        let mut gaps: Vec<Millisecond> = streams.filter_map(Stream::gap).collect();
+        gaps.sort_unstable();
+        let middle = gaps.len().checked_sub(1)? / 2;
+        gaps.get((gaps.len() / 4).max(1).min(middle)).copied()
     }
 
     /// Returns whether there is nothing.

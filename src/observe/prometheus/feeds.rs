@@ -9,6 +9,7 @@ mod feed;
 mod finder;
 mod free;
 mod namespace;
+mod plan;
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -30,7 +31,7 @@ use crate::decide::{Unknown, ValueAt};
 use crate::observe::sources::Sources;
 use crate::port::{Cluster, Outside};
 
-pub use self::feed::{Need, Pace};
+pub use self::feed::{HISTORY_MAX, Need, Pace};
 pub use self::finder::{Sought, with_shape};
 pub use self::free::{FreeKey, FreeQuery};
 

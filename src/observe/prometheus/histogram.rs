@@ -4,6 +4,8 @@
 //! are taken to be spread evenly; within an exponential bucket, evenly over the logarithm. That is
 //! what Prometheus does, so that our share of slow requests and its percentile agree.
 
+use std::collections::BTreeSet;
+
 use super::answer::{Millisecond, NativeBucket, NativeHistogram};
 use super::buffer::{Bound, Column, Stream};
 use super::presets::Unit;
@@ -65,6 +67,23 @@ pub fn needed(threshold: f64, edges: &[f64]) -> Vec<f64> {
     };
     needed.push(f64::INFINITY);
     needed
+}
+
+/// Returns those of `edges`, as the source spells them, that are needed for any of `thresholds`.
+pub fn needed_edges(
+    thresholds: impl Iterator<Item = f64>,
+    edges: &BTreeSet<String>,
+) -> BTreeSet<String> {
+    let mut numbers: Vec<f64> = edges.iter().filter_map(|edge| edge.parse().ok()).collect();
+    numbers.sort_by(f64::total_cmp);
+    let needed: Vec<f64> = thresholds
+        .flat_map(|threshold| needed(threshold, &numbers))
+        .collect();
+    let is_needed = |edge: &&String| {
+        edge.parse::<f64>()
+            .is_ok_and(|edge| needed.iter().any(|needed| needed.total_cmp(&edge).is_eq()))
+    };
+    edges.iter().filter(is_needed).cloned().collect()
 }
 
 /// Returns the requests of a stream of buckets; failed are those that took longer than `threshold`.

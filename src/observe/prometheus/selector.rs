@@ -1,5 +1,39 @@
 //! Writes selectors of `PromQL`. Nothing that comes from an object goes unescaped into one.
 
+use std::collections::BTreeMap;
+
+use jiff::SignedDuration;
+
+/// Between two evaluations of an expression. Prometheus takes whole multiples of it since 1970, so
+/// that increments and both halves of a ratio meet.
+pub const STEP: SignedDuration = SignedDuration::from_secs(5);
+
+/// Returns the samples of a selector over a span.
+#[must_use]
+pub fn over(selector: &str, range: SignedDuration) -> String {
+    format!("{selector}[{}]", span(range))
+}
+
+/// Returns an expression over a span, evaluated every `step`.
+#[must_use]
+pub fn subquery(expression: &str, range: SignedDuration, step: SignedDuration) -> String {
+    format!("({expression})[{}:{}]", span(range), span(step))
+}
+
+/// Returns a length of time as `PromQL` spells it, rounded up to whole seconds.
+fn span(length: SignedDuration) -> String {
+    let seconds = length.as_secs() + i64::from(length.subsec_nanos() > 0);
+    format!("{seconds}s")
+}
+
+/// Returns the matchers of labels by their exact values; empty for none.
+#[must_use]
+pub fn matchers(labels: &BTreeMap<String, String>) -> String {
+    let labels = labels.iter();
+    let matchers = labels.map(|(label, value)| label_matcher(label, value));
+    matchers.collect::<Vec<_>>().join(",")
+}
+
 /// Returns `text` as a regular expression that matches nothing else, ready to stand in double quotes.
 #[must_use]
 pub fn literal(text: &str) -> String {

@@ -262,7 +262,7 @@ enum Atom {
 struct Repeated {
     atom: Atom,
     minimum: usize,
-    many: bool,
+    most: usize,
 }
 
 fn alternatives(pattern: &str) -> Vec<Vec<Repeated>> {
@@ -279,24 +279,34 @@ fn alternatives(pattern: &str) -> Vec<Vec<Repeated>> {
             '[' => class(&mut characters),
             other => Atom::One(other),
         };
-        let (minimum, many) = match characters.peek() {
-            Some('*') => (0, true),
-            Some('+') => (1, true),
-            Some('?') => (0, false),
-            _ => (1, false),
-        };
-        if many || minimum == 0 {
-            characters.next();
-        }
+        let (minimum, most) = repetition(&mut characters);
         if let Some(atoms) = found.last_mut() {
             atoms.push(Repeated {
                 atom,
                 minimum,
-                many,
+                most,
             });
         }
     }
     found
+}
+
+/// Reads what follows an atom: how often it may stand there.
+fn repetition(characters: &mut std::iter::Peekable<std::str::Chars<'_>>) -> (usize, usize) {
+    let (minimum, most) = match characters.peek() {
+        Some('*') => (0, usize::MAX),
+        Some('+') => (1, usize::MAX),
+        Some('?') => (0, 1),
+        Some('{') => {
+            let inside: String = characters.take_while(|one| *one != '}').skip(1).collect();
+            let (least, most) = inside.split_once(',').unwrap_or((&inside, &inside));
+            let number = |text: &str, otherwise| text.trim().parse().unwrap_or(otherwise);
+            return (number(least, 0), number(most, usize::MAX));
+        }
+        _ => return (1, 1),
+    };
+    characters.next();
+    (minimum, most)
 }
 
 fn class(characters: &mut std::iter::Peekable<std::str::Chars<'_>>) -> Atom {
@@ -316,10 +326,9 @@ fn matches_atoms(atoms: &[Repeated], text: &[char]) -> bool {
     let Some((first, rest)) = atoms.split_first() else {
         return text.is_empty();
     };
-    let most = if first.many { text.len() } else { 1 };
     let fitting = text
         .iter()
-        .take(most)
+        .take(first.most)
         .take_while(|character| fits(&first.atom, **character))
         .count();
     (first.minimum..=fitting).any(|taken| matches_atoms(rest, &text[taken..]))
@@ -371,6 +380,14 @@ mod tests {
         );
         check(
             r#"http_requests_total{pod=~"checkout-7d9f8b6c5d-[^a]+"}[1m]"#,
+            false,
+        );
+        check(
+            r#"http_requests_total{pod=~"checkout-[a-z0-9]{1,10}-[a-e]{5}"}[1m]"#,
+            true,
+        );
+        check(
+            r#"http_requests_total{pod=~"checkout-[a-z0-9]{1,9}-[a-e]{5}"}[1m]"#,
             false,
         );
     }

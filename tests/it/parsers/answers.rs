@@ -1,8 +1,11 @@
 //! A source may answer anything: nonsense, half an answer, or an attack.
 
-use astern::decide::Preset;
+use astern::decide::{LabelNames, Preset};
 use astern::observe::prometheus::answer;
-use astern::observe::prometheus::presets::{Metric, Series};
+use astern::observe::prometheus::buffer::Buffer;
+use astern::observe::prometheus::presets::SpecId;
+use astern::observe::prometheus::reader::{Reader, Role};
+use astern::observe::prometheus::series::{Metric, Series};
 use proptest::prelude::*;
 use proptest::sample::select;
 use serde_json::{Value, json};
@@ -11,14 +14,18 @@ use super::config;
 
 /// Reads an answer; returns how many pods it is about, or why it says nothing.
 fn read_answer(body: &[u8]) -> Result<usize, String> {
+    let shape = SpecId::of(Preset::HttpRequests).next();
     let series = Series {
         source: "default".to_owned(),
-        metric: Metric::Requests(Preset::HttpRequests),
+        tenant: None,
+        metric: Metric::Requests(shape.expect("every preset has a shape")),
         matchers: String::new(),
+        labels: LabelNames::default(),
     };
-    answer::read(body, &series)
-        .map(|samples| samples.len())
-        .map_err(|unknown| unknown.to_string())
+    let mut buffer = Buffer::default();
+    let mut reader = Reader::new(&series, Role::Shape, &mut buffer);
+    answer::read(body, false, &mut reader).map_err(|unknown| unknown.to_string())?;
+    Ok(buffer.owners().count())
 }
 
 /// In every text of a body. An error that shows it shows what a source sent.
@@ -166,7 +173,7 @@ fn deep_fields_that_nobody_reads_are_refused() {
 /// One series of each of so many pods.
 fn rows(count: usize) -> String {
     let row = |pod: usize| {
-        format!(r#"{{"metric":{{"namespace":"shop","pod":"{pod}"}},"values":[[1,"1"]]}}"#)
+        format!(r#"{{"metric":{{"namespace":"shop","pod":"{pod}","code":"200"}},"values":[[1,"1"]]}}"#)
     };
     let rows: Vec<String> = (0..count).map(row).collect();
     let rows = rows.join(",");
@@ -176,7 +183,7 @@ fn rows(count: usize) -> String {
 #[test]
 fn too_many_series_are_refused() {
     assert_eq!(read_answer(rows(1_000).as_bytes()), Ok(1_000));
-    refused(rows(150_000).as_bytes());
+    refused(rows(answer::SERIES_MAX + 1).as_bytes());
 }
 
 /// Prometheus never sends a series twice; a proxy over two of them does.

@@ -2,14 +2,15 @@
 
 use super::*;
 
-#[derive(Debug, Default, PartialEq)]
-struct Rows(
-    Vec<(
-        String,
-        Vec<(Millisecond, f64)>,
-        Vec<(Millisecond, NativeHistogram)>,
-    )>,
+/// The pod, its values, its histograms.
+type Kept = (
+    String,
+    Vec<(Millisecond, f64)>,
+    Vec<(Millisecond, NativeHistogram)>,
 );
+
+#[derive(Debug, Default, PartialEq)]
+struct Rows(Vec<Kept>);
 
 impl Sink for Rows {
     fn keeps(&self, label: &str) -> bool {
@@ -113,7 +114,7 @@ fn what_makes_no_sense_is_not_understood() {
         r#"[1e308,"1"]"#,
         r#"[-1,"1"]"#,
         r#"[1,"one"]"#,
-        r#"[1,1]"#,
+        "[1,1]",
         "[1]",
         "1",
     ] {

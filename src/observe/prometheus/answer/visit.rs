@@ -196,10 +196,10 @@ impl<'de> Visitor<'de> for OneRow<'_, 'de> {
                     sink: self.sink,
                 })?,
                 "values" => {
-                    map.next_value_seed(Samples::<Plain<'_>>(&mut row.values, PhantomData))?
+                    map.next_value_seed(Samples::<Plain<'_>>(&mut row.values, PhantomData))?;
                 }
                 "histograms" => {
-                    map.next_value_seed(Samples::<Native<'_>>(&mut row.histograms, PhantomData))?
+                    map.next_value_seed(Samples::<Native<'_>>(&mut row.histograms, PhantomData))?;
                 }
                 "value" => row
                     .values

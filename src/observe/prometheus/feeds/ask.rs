@@ -5,24 +5,20 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use async_trait::async_trait;
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 
-use super::feed::{Outcome, Plan, Purpose};
 use super::free::FreeQuery;
+use super::plan::{Outcome, Plan, Purpose};
 use crate::api::parse::PartialAnswers;
 use crate::decide::{Unknown, ValueAt};
 use crate::observe::prometheus::answer::{self, Row, Sink};
 use crate::observe::prometheus::buffer::{Buffer, Owner};
 use crate::observe::prometheus::reader::{Edges, Finds, Reader, Role};
-use crate::observe::prometheus::selector::label_matcher;
+use crate::observe::prometheus::selector::{STEP, matchers, over, subquery};
 use crate::observe::prometheus::series::{self, Metric, Narrowed, Series};
 use crate::observe::prometheus::worst::Worst;
 use crate::observe::sources::{Endpoint, Sources};
 use crate::port::{Outside, Query, QueryError};
-
-/// Between two evaluations of an expression. Prometheus takes whole multiples of it since 1970, so
-/// that increments and both halves of a ratio meet.
-pub(super) const STEP: SignedDuration = SignedDuration::from_secs(5);
 
 /// What is asked.
 #[derive(Clone, Debug)]
@@ -59,10 +55,8 @@ pub(super) async fn ask(job: Job, outside: Arc<dyn Outside>, sources: Arc<Source
     let tenant = job.series.tenant.as_deref();
     let answer = match sources.resolve(&job.series.source, tenant).await {
         Ok(endpoint) => {
-            let forced = endpoint.match_labels.iter();
-            let forced = forced.map(|(label, value)| label_matcher(label, value));
             let source = Source {
-                forced: forced.collect::<Vec<_>>().join(","),
+                forced: matchers(&endpoint.match_labels),
                 endpoint,
                 outside,
                 sources: &sources,
@@ -155,8 +149,7 @@ impl Source<'_> {
             .map(|bits| f64::from_bits(*bits))
             .collect();
         let mut reader = Reader::new(series, Role::Shape, &mut buffer).cut_at(&thresholds);
-        let text = format!("{selector}[{}]", span(plan.range));
-        self.read(text, &mut reader).await?;
+        self.read(over(&selector, plan.range), &mut reader).await?;
         Ok(buffer)
     }
 
@@ -174,7 +167,7 @@ impl Source<'_> {
             series,
             found: BTreeMap::new(),
         };
-        if let Some(text) = series::edges(series, &narrowed) {
+        if let Some(text) = series::edges(series, &narrowed, None) {
             self.read(text, &mut edges).await?;
         }
         Ok(edges.found)
@@ -262,15 +255,4 @@ impl Sink for Limited<'_> {
             .ok_or("it has more series than limits.series of its MetricSource")?;
         self.sink.row(row)
     }
-}
-
-/// Returns an expression over a span, evaluated every `step`.
-fn subquery(expression: &str, range: SignedDuration, step: SignedDuration) -> String {
-    format!("({expression})[{}:{}]", span(range), span(step))
-}
-
-/// Returns a length of time as `PromQL` spells it, rounded up to whole seconds.
-fn span(length: SignedDuration) -> String {
-    let seconds = length.as_secs() + i64::from(length.subsec_nanos() > 0);
-    format!("{seconds}s")
 }

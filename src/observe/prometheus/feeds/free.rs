@@ -7,6 +7,7 @@ use jiff::{SignedDuration, Timestamp};
 use super::namespace::{FORGET_AFTER, TICK_SLOW};
 use super::{Pace, too_many};
 use crate::decide::{Bound, Unknown, ValueAt};
+use crate::observe::prometheus::selector::STEP;
 
 /// Between two requests. A query is the user's own, and may be a costly one.
 const TICK: SignedDuration = SignedDuration::from_secs(5);
@@ -42,7 +43,7 @@ impl FreeQuery {
     /// Returns the query for values over `range`.
     #[must_use]
     pub fn new(text: String, bound: Bound, range: SignedDuration) -> Self {
-        let step = (range / VALUES_MAX).max(super::ask::STEP);
+        let step = (range / VALUES_MAX).max(STEP);
         Self {
             text,
             range,

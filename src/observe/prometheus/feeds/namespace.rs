@@ -117,17 +117,8 @@ impl Namespace {
         let Some(edges) = &self.edges else {
             return BTreeSet::new();
         };
-        let mut numbers: Vec<f64> = edges.iter().filter_map(|edge| edge.parse().ok()).collect();
-        numbers.sort_by(f64::total_cmp);
         let thresholds = self.thresholds.iter().map(|bits| f64::from_bits(*bits));
-        let needed: Vec<f64> = thresholds
-            .flat_map(|threshold| histogram::needed(threshold, &numbers))
-            .collect();
-        let is_needed = |edge: &&String| {
-            edge.parse::<f64>()
-                .is_ok_and(|edge| needed.iter().any(|needed| needed.total_cmp(&edge).is_eq()))
-        };
-        edges.iter().filter(is_needed).cloned().collect()
+        histogram::needed_edges(thresholds, edges)
     }
 }
 
