@@ -11,7 +11,7 @@ const LEVEL_OVER: f64 = 0.05;
 /// Returns the seconds after which the slower of the two tests could know at the soonest: that the new
 /// pods are worse than the old ones beside them, and that they are over the limit.
 #[expect(clippy::cast_precision_loss, reason = "a dozen")]
-pub fn seconds(goal: Goal, share: f64, rps: f64) -> f64 {
+pub(crate) fn seconds(goal: Goal, share: f64, rps: f64) -> f64 {
     let old_rps = rps * OLD_PODS as f64 / NEW_PODS as f64;
     let errors = rps * share + old_rps * NORMAL;
     let rho = rps / (rps + old_rps);
@@ -21,7 +21,7 @@ pub fn seconds(goal: Goal, share: f64, rps: f64) -> f64 {
 }
 
 /// Kullback and Leibler's, of two coins.
-pub fn divergence(share: f64, other: f64) -> f64 {
+pub(crate) fn divergence(share: f64, other: f64) -> f64 {
     let one = if share > 0.0 {
         share * (share / other).ln()
     } else {

@@ -82,7 +82,6 @@ fn measure(part: usize) -> Quality {
         below: below
             .map(|(cell, acts)| Below {
                 world: cell.world,
-                rps: cell.rps,
                 acts,
             })
             .collect(),

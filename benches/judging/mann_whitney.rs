@@ -1,19 +1,15 @@
 //! The Mann-Whitney U test, as Kayenta uses it to compare a canary with its baseline.
 //!
-//! Normal approximation with corrections for ties and for continuity. `golden/` holds values of an
+//! Normal approximation with corrections for ties and for continuity. `golden.json` holds values of an
 //! independent implementation.
 
-/// How the test came out.
-#[derive(Clone, Copy, Debug)]
-pub struct MannWhitney {
-    /// Pairs in which the first is larger; ties count half.
-    pub u: f64,
-    /// The chance of a `u` at least as large when both come from one distribution.
-    pub p: f64,
-}
-
-/// Tests whether `first` tends to be larger than `second`. `None` when one is empty or all are equal.
-pub fn first_is_larger(first: &[f64], second: &[f64]) -> Option<MannWhitney> {
+/// Returns the chance that `first` is so much larger than `second` when both come from one distribution.
+/// `None` when one is empty or all are equal.
+#[expect(
+    clippy::float_cmp,
+    reason = "a tie is a tie when the numbers are the same"
+)]
+pub(crate) fn first_is_larger(first: &[f64], second: &[f64]) -> Option<f64> {
     let mut all: Vec<(f64, bool)> = first.iter().map(|value| (*value, true)).collect();
     all.extend(second.iter().map(|value| (*value, false)));
     all.sort_unstable_by(|left, right| left.0.total_cmp(&right.0));
@@ -21,7 +17,7 @@ pub fn first_is_larger(first: &[f64], second: &[f64]) -> Option<MannWhitney> {
     for equal in all.chunk_by(|left, right| left.0 == right.0) {
         let size = count(equal);
         let of_first = equal.iter().filter(|(_, is_first)| *is_first);
-        rank_sum += (below + (size + 1.0) / 2.0) * count(&of_first.collect::<Vec<_>>());
+        rank_sum += (below + f64::midpoint(size, 1.0)) * count(&of_first.collect::<Vec<_>>());
         ties += size * size * size - size;
         below += size;
     }
@@ -33,10 +29,7 @@ pub fn first_is_larger(first: &[f64], second: &[f64]) -> Option<MannWhitney> {
         return None;
     }
     let z = (u - n * m / 2.0 - 0.5) / variance.sqrt();
-    Some(MannWhitney {
-        u,
-        p: normal_tail(z),
-    })
+    Some(normal_tail(z))
 }
 
 #[expect(clippy::cast_precision_loss, reason = "a few hundred")]
@@ -46,7 +39,7 @@ fn count<T>(values: &[T]) -> f64 {
 
 /// The chance that a standard normal number is larger than `z`: half of erfc(z/√2), by its continued
 /// fraction (Abramowitz and Stegun 26.2.14) far out and its series (26.2.11) near zero.
-pub fn normal_tail(z: f64) -> f64 {
+pub(crate) fn normal_tail(z: f64) -> f64 {
     if z < 0.0 {
         return 1.0 - normal_tail(-z);
     }

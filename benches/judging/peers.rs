@@ -15,7 +15,7 @@ const MINUTE: i64 = 60_000;
 const CHECKS: usize = 5;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Peer {
+pub(crate) enum Peer {
     /// `sum(rate(errors[window])) / sum(rate(requests[window])) > 5%`, evaluated every 15 seconds.
     Rate { window: i64 },
     /// One check a minute: `rate[1m] > 5%`.
@@ -26,7 +26,7 @@ pub enum Peer {
 
 /// What a condition needs to know of the policy that it stands in for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Goal {
+pub(crate) enum Goal {
     /// Over 5 %.
     Threshold,
     /// Over 0.5 % and over three times the old rate.
@@ -34,10 +34,10 @@ pub enum Goal {
 }
 
 impl Goal {
-    pub const ALL: [Self; 2] = [Self::Threshold, Self::WorseThanBefore];
+    pub(crate) const ALL: [Self; 2] = [Self::Threshold, Self::WorseThanBefore];
 
     /// The least error rate that it means, where the old one is the usual.
-    pub const fn limit(self) -> f64 {
+    pub(crate) const fn limit(self) -> f64 {
         match self {
             Self::Threshold => THRESHOLD,
             Self::WorseThanBefore => AT_LEAST,
@@ -45,14 +45,14 @@ impl Goal {
     }
 
     /// Where it stands in [`Goal::ALL`].
-    pub const fn index(self) -> usize {
+    pub(crate) const fn index(self) -> usize {
         match self {
             Self::Threshold => 0,
             Self::WorseThanBefore => 1,
         }
     }
 
-    pub const fn policy(self) -> &'static str {
+    pub(crate) const fn policy(self) -> &'static str {
         match self {
             Self::Threshold => "`threshold: 5%, for: 2m`",
             Self::WorseThanBefore => "`worseThanBefore: {factor: 3, atLeast: 0.5%}`",
@@ -60,7 +60,7 @@ impl Goal {
     }
 }
 
-pub const PEERS: [Peer; 6] = [
+pub(crate) const PEERS: [Peer; 6] = [
     Peer::Rate { window: 5 * MINUTE },
     Peer::Rate { window: MINUTE },
     Peer::Checks,
@@ -70,10 +70,10 @@ pub const PEERS: [Peer; 6] = [
 ];
 
 /// A larger number than any rollout can reach.
-pub const NEVER: usize = 64;
+pub(crate) const NEVER: usize = 64;
 
 impl Peer {
-    pub fn name(self, needed: usize) -> String {
+    pub(crate) fn name(self, needed: usize) -> String {
         let minutes = |window: i64| window / MINUTE;
         match self {
             _ if needed >= NEVER => format!("{} (never)", self.family()),
@@ -94,7 +94,7 @@ impl Peer {
         }
     }
 
-    pub fn family(self) -> String {
+    pub(crate) fn family(self) -> String {
         match self {
             Self::Rate { window } => format!("`rate[{}m] > 5%`", window / MINUTE),
             Self::Checks => "failed one-minute checks".to_owned(),
@@ -112,7 +112,7 @@ impl Peer {
     }
 
     /// Calls `seen` at each evaluation with its time and how far the count is; until it returns false.
-    pub fn run(
+    pub(crate) fn run(
         self,
         rollout: &Rollout,
         goal: Goal,
@@ -151,7 +151,7 @@ impl Peer {
 }
 
 /// The longest count of a whole rollout.
-pub fn longest(peer: Peer, rollout: &Rollout, goal: Goal, offset: i64) -> usize {
+pub(crate) fn longest(peer: Peer, rollout: &Rollout, goal: Goal, offset: i64) -> usize {
     let mut longest = 0;
     peer.run(rollout, goal, offset, |_, count| {
         longest = longest.max(count);
@@ -161,7 +161,7 @@ pub fn longest(peer: Peer, rollout: &Rollout, goal: Goal, offset: i64) -> usize 
 }
 
 /// When the count first reaches `needed`.
-pub fn detects(
+pub(crate) fn detects(
     peer: Peer,
     rollout: &Rollout,
     goal: Goal,
@@ -197,7 +197,7 @@ fn within(samples: &[(i64, f64, f64)], from: i64, to: i64) -> &[(i64, f64, f64)]
 /// the mean distance of samples, and to half of that distance otherwise; not to before a counter
 /// would have been zero.
 #[expect(clippy::cast_precision_loss, reason = "milliseconds of a rollout")]
-pub fn rate(
+pub(crate) fn rate(
     samples: &[(i64, f64, f64)],
     from: i64,
     to: i64,
@@ -207,8 +207,8 @@ pub fn rate(
         return 0.0;
     };
     let increase = value(last) - value(first);
-    let sampled = (last.0 - first.0) as f64;
-    let mean = sampled / (samples.len() - 1) as f64;
+    let span = (last.0 - first.0) as f64;
+    let mean = span / (samples.len() - 1) as f64;
     let near = |distance: f64| {
         if distance < mean * 1.1 {
             distance
@@ -218,17 +218,17 @@ pub fn rate(
     };
     let mut before = near((first.0 - from) as f64);
     if increase > 0.0 {
-        before = before.min(sampled * value(first) / increase);
+        before = before.min(span * value(first) / increase);
     }
     let after = near((to - last.0) as f64);
-    increase * (sampled + before + after) / sampled / (to - from) as f64
+    increase * (span + before + after) / span / (to - from) as f64
 }
 
 fn is_significant(rollout: &Rollout, goal: Goal, from: i64, to: i64) -> bool {
     let (new_requests, new_errors, new) = shares(rollout, 0..NEW_PODS, from, to);
     let share = new_errors / new_requests;
-    // Also covers no requests at all.
-    if !(share > goal.limit()) {
+    // No requests at all are no share.
+    if share.is_nan() || share <= goal.limit() {
         return false;
     }
     let (old_requests, old_errors, old) = shares(rollout, NEW_PODS..NEW_PODS + OLD_PODS, from, to);
@@ -236,7 +236,7 @@ fn is_significant(rollout: &Rollout, goal: Goal, from: i64, to: i64) -> bool {
         Goal::Threshold => true,
         Goal::WorseThanBefore => share > 3.0 * old_errors / old_requests,
     };
-    is_worse && first_is_larger(&new, &old).is_some_and(|test| test.p < SIGNIFICANT)
+    is_worse && first_is_larger(&new, &old).is_some_and(|p| p < SIGNIFICANT)
 }
 
 /// Requests, errors, and the share of errors of each pod in each scrape.

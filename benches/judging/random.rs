@@ -4,13 +4,13 @@
 
 /// xoshiro256++ 1.0 (Blackman and Vigna 2019), seeded by splitmix64 as its authors advise.
 #[derive(Clone, Debug)]
-pub struct Random {
+pub(crate) struct Random {
     state: [u64; 4],
 }
 
 impl Random {
     /// Makes a stream of its own for each seed and number.
-    pub fn of(seed: u64, number: u64) -> Self {
+    pub(crate) fn of(seed: u64, number: u64) -> Self {
         let mut word = seed ^ number.wrapping_mul(0xD134_2543_DE82_EF95);
         let mut next = || {
             word = word.wrapping_add(0x9E37_79B9_7F4A_7C15);
@@ -39,23 +39,23 @@ impl Random {
 
     /// Between zero and one, neither included.
     #[expect(clippy::cast_precision_loss, reason = "53 bits")]
-    pub fn uniform(&mut self) -> f64 {
+    pub(crate) fn uniform(&mut self) -> f64 {
         ((self.next() >> 11) as f64 + 0.5) / (1_u64 << 53) as f64
     }
 
     /// Exponential with mean one.
-    pub fn exponential(&mut self) -> f64 {
+    pub(crate) fn exponential(&mut self) -> f64 {
         -self.uniform().ln()
     }
 
     /// Standard normal (Box and Muller 1958; the second one is thrown away).
-    pub fn normal(&mut self) -> f64 {
+    pub(crate) fn normal(&mut self) -> f64 {
         let radius = (2.0 * self.exponential()).sqrt();
         radius * (2.0 * std::f64::consts::PI * self.uniform()).cos()
     }
 
     /// Gamma with mean one (Marsaglia and Tsang 2000).
-    pub fn gamma(&mut self, shape: f64) -> f64 {
+    pub(crate) fn gamma(&mut self, shape: f64) -> f64 {
         if shape < 1.0 {
             let boost = self.uniform().powf(1.0 / shape);
             return self.gamma(shape + 1.0) * (shape + 1.0) / shape * boost;
@@ -71,7 +71,7 @@ impl Random {
         }
     }
 
-    pub fn poisson(&mut self, mean: f64) -> f64 {
+    pub(crate) fn poisson(&mut self, mean: f64) -> f64 {
         if mean < 12.0 {
             self.poisson_by_products(mean)
         } else {

@@ -8,33 +8,32 @@ use crate::scenarios::{Healthy, LOADS};
 use crate::simulate::{Delays, quantile};
 
 /// All figures of one run.
-pub struct Quality {
-    pub rollouts_per_scenario: usize,
-    pub rollouts_per_fault: usize,
+pub(crate) struct Quality {
+    pub(crate) rollouts_per_scenario: usize,
+    pub(crate) rollouts_per_fault: usize,
     /// Per scenario and load: false rollbacks by goal.
-    pub healthy: Vec<(Healthy, Vec<[usize; 2]>)>,
-    pub peers: Vec<(Goal, Vec<(Peer, usize)>)>,
-    pub faults: Vec<Fault>,
-    pub below: Vec<Below>,
-    pub decision_us: f64,
-    pub seconds: f64,
+    pub(crate) healthy: Vec<(Healthy, Vec<[usize; 2]>)>,
+    pub(crate) peers: Vec<(Goal, Vec<(Peer, usize)>)>,
+    pub(crate) faults: Vec<Fault>,
+    pub(crate) below: Vec<Below>,
+    pub(crate) decision_us: f64,
+    pub(crate) seconds: f64,
 }
 
 /// One bad release at one load.
-pub struct Fault {
-    pub goal: Goal,
-    pub share: f64,
-    pub rps: f64,
-    pub delays: Delays,
+pub(crate) struct Fault {
+    pub(crate) goal: Goal,
+    pub(crate) share: f64,
+    pub(crate) rps: f64,
+    pub(crate) delays: Delays,
     /// Seconds.
-    pub bound: f64,
+    pub(crate) bound: f64,
 }
 
 /// A true error rate below the threshold, and the share of rollouts in which Astern acts.
-pub struct Below {
-    pub world: World,
-    pub rps: f64,
-    pub acts: f64,
+pub(crate) struct Below {
+    pub(crate) world: World,
+    pub(crate) acts: f64,
 }
 
 #[expect(clippy::cast_precision_loss, reason = "milliseconds of a rollout")]
@@ -92,7 +91,7 @@ impl Quality {
     }
 
     /// Returns the figures that are checked. What is infinite is `null`.
-    pub fn json(&self) -> String {
+    pub(crate) fn json(&self) -> String {
         let number = |value: f64| {
             if value.is_finite() {
                 format!("{value:.2}")
@@ -129,7 +128,7 @@ impl Quality {
     }
 
     /// Returns all of it as Markdown.
-    pub fn page(&self) -> String {
+    pub(crate) fn page(&self) -> String {
         let mut page = String::new();
         self.write_page(&mut page)
             .expect("writing into a string does not fail");

@@ -8,14 +8,14 @@ use jiff::{SignedDuration, Timestamp};
 
 use crate::random::Random;
 
-pub const NEW_PODS: usize = 3;
-pub const OLD_PODS: usize = 9;
+pub(crate) const NEW_PODS: usize = 3;
+pub(crate) const OLD_PODS: usize = 9;
 /// Milliseconds.
-pub const SCRAPE: i64 = 15_000;
+pub(crate) const SCRAPE: i64 = 15_000;
 /// How long a rollout is watched.
-pub const LENGTH: i64 = 900_000;
+pub(crate) const LENGTH: i64 = 900_000;
 /// Between two looks.
-pub const LOOK: i64 = 3_000;
+pub(crate) const LOOK: i64 = 3_000;
 /// Old pods are seen from before the rollout on: a minute and a scrape.
 const OLD_SEEN: i64 = -75_000;
 /// Their age does not matter beyond that.
@@ -23,7 +23,7 @@ const OLD_BORN: i64 = -86_400_000;
 
 /// What happens in a rollout. Shares of requests; times in milliseconds since the release.
 #[derive(Clone, Copy, Debug)]
-pub enum World {
+pub(crate) enum World {
     /// Errors of both revisions alike.
     Steady(f64),
     /// Each pod's error rate is drawn anew for each scrape: gamma of this shape, this mean.
@@ -43,7 +43,7 @@ pub enum World {
 }
 
 /// The usual error rate.
-pub const NORMAL: f64 = 0.001;
+pub(crate) const NORMAL: f64 = 0.001;
 
 /// A pod's whole life, of which a look sees the part up to its time.
 struct Life {
@@ -52,14 +52,14 @@ struct Life {
 }
 
 /// All that happened, and what was seen of it so far.
-pub struct Rollout {
+pub(crate) struct Rollout {
     lives: Vec<Life>,
-    pub seen: Counters,
+    pub(crate) seen: Counters,
     /// When the first request of a new pod failed.
-    pub first_bad: Option<f64>,
+    pub(crate) first_bad: Option<f64>,
 }
 
-pub fn time(millisecond: i64) -> Timestamp {
+pub(crate) fn time(millisecond: i64) -> Timestamp {
     // Any fixed time does.
     Timestamp::UNIX_EPOCH + SignedDuration::from_millis(1_000_000_000_000 + millisecond)
 }
@@ -73,7 +73,7 @@ struct Draw {
 
 impl Rollout {
     /// Draws one. `rps` counts on all new pods together.
-    pub fn draw(world: World, rps: f64, random: &mut Random) -> Self {
+    pub(crate) fn draw(world: World, rps: f64, random: &mut Random) -> Self {
         let mut rollout = Self {
             lives: (0..NEW_PODS + OLD_PODS)
                 .map(|_| Life {
@@ -99,9 +99,10 @@ impl Rollout {
     #[expect(
         clippy::cast_precision_loss,
         clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
         reason = "milliseconds of a rollout"
     )]
-    pub fn again(&mut self, world: World, rps: f64, random: &mut Random) {
+    pub(crate) fn again(&mut self, world: World, rps: f64, random: &mut Random) {
         self.first_bad = None;
         for pod in self.seen.new.iter_mut().chain(&mut self.seen.old) {
             pod.samples.clear();
@@ -148,7 +149,7 @@ impl Rollout {
     }
 
     /// Shows what was scraped by `now`. Returns whether anything is new.
-    pub fn show(&mut self, now: i64) -> bool {
+    pub(crate) fn show(&mut self, now: i64) -> bool {
         let mut news = false;
         let pods = self.seen.new.iter_mut().chain(&mut self.seen.old);
         for (life, pod) in self.lives.iter().zip(pods) {
@@ -167,7 +168,7 @@ impl Rollout {
     }
 
     /// The scrapes of one pod: time, requests, failures; all of them, also those to come.
-    pub fn samples(&self, pod: usize) -> &[(i64, f64, f64)] {
+    pub(crate) fn samples(&self, pod: usize) -> &[(i64, f64, f64)] {
         &self.lives[pod].samples
     }
 }

@@ -5,19 +5,19 @@ use crate::rollout::World;
 use crate::simulate::Cell;
 
 /// Requests per second that are counted on the new pods.
-pub const LOADS: [f64; 4] = [1.0, 10.0, 100.0, 1000.0];
+pub(crate) const LOADS: [f64; 4] = [1.0, 10.0, 100.0, 1000.0];
 
 /// Rollouts of one healthy scenario at one load.
-pub const HEALTHY_ROLLOUTS: usize = 100_000;
+pub(crate) const HEALTHY_ROLLOUTS: usize = 100_000;
 /// Rollouts of one fault at one load.
-pub const FAULT_ROLLOUTS: usize = 1_000;
+pub(crate) const FAULT_ROLLOUTS: usize = 1_000;
 
 /// A world in which nothing is wrong with the release.
 #[derive(Clone, Copy, Debug)]
-pub struct Healthy {
-    pub name: &'static str,
-    pub world: World,
-    pub is_outage: bool,
+pub(crate) struct Healthy {
+    pub(crate) name: &'static str,
+    pub(crate) world: World,
+    pub(crate) is_outage: bool,
 }
 
 const fn healthy(name: &'static str, world: World) -> Healthy {
@@ -29,7 +29,7 @@ const fn healthy(name: &'static str, world: World) -> Healthy {
     }
 }
 
-pub const HEALTHY: [Healthy; 9] = [
+pub(crate) const HEALTHY: [Healthy; 9] = [
     healthy("steady 0.1 %", World::Steady(0.001)),
     healthy("steady 1 %", World::Steady(0.01)),
     healthy(
@@ -75,22 +75,22 @@ pub const HEALTHY: [Healthy; 9] = [
 ];
 
 /// Error rates of bad releases, by the policy that is to find them.
-pub const FAULTS: [(Goal, &[f64]); 2] = [
+pub(crate) const FAULTS: [(Goal, &[f64]); 2] = [
     (Goal::Threshold, &[0.1, 0.2, 0.5, 1.0]),
     (Goal::WorseThanBefore, &[0.01, 0.02, 0.05]),
 ];
 
 /// True rates below the threshold of 5 %.
-pub const BELOW: [f64; 3] = [0.02, 0.03, 0.04];
+pub(crate) const BELOW: [f64; 3] = [0.02, 0.03, 0.04];
 
 /// Returns the healthy cells, load by load within each scenario.
-pub fn healthy_cells(rollouts: usize) -> Vec<Cell> {
+pub(crate) fn healthy_cells(rollouts: usize) -> Vec<Cell> {
     let worlds = HEALTHY.iter().map(|healthy| healthy.world);
     cells(worlds, rollouts, 1_000)
 }
 
 /// Returns the cells of bad releases with these error rates.
-pub fn fault_cells(rates: &[f64], rollouts: usize, seed: u64) -> Vec<Cell> {
+pub(crate) fn fault_cells(rates: &[f64], rollouts: usize, seed: u64) -> Vec<Cell> {
     cells(rates.iter().map(|rate| World::Fault(*rate)), rollouts, seed)
 }
 

@@ -14,7 +14,7 @@ use crate::random::Random;
 use crate::rollout::{LENGTH, LOOK, Rollout, SCRAPE, World};
 
 /// The two policies under test. `minimumRequests` and `window` are the defaults.
-pub fn rate(goal: Goal) -> Rate {
+pub(crate) fn rate(goal: Goal) -> Rate {
     let limit = match goal {
         Goal::Threshold => Limit::Threshold {
             threshold: Ratio(goal.limit()),
@@ -33,7 +33,7 @@ pub fn rate(goal: Goal) -> Rate {
 }
 
 /// Looks every three seconds, and returns when it first breached under each of the policies.
-pub fn astern(rollout: &mut Rollout, rates: &[Rate], offset: i64) -> Vec<Option<i64>> {
+pub(crate) fn astern(rollout: &mut Rollout, rates: &[Rate], offset: i64) -> Vec<Option<i64>> {
     let mut found = vec![None; rates.len()];
     let mut now = offset;
     while now <= LENGTH && found.contains(&None) {
@@ -66,43 +66,43 @@ fn look(rollout: &Rollout, rates: &[Rate], now: i64, found: &mut [Option<i64>]) 
 
 /// One world at one load.
 #[derive(Clone, Copy, Debug)]
-pub struct Cell {
-    pub world: World,
-    pub rps: f64,
-    pub rollouts: usize,
-    pub seed: u64,
+pub(crate) struct Cell {
+    pub(crate) world: World,
+    pub(crate) rps: f64,
+    pub(crate) rollouts: usize,
+    pub(crate) seed: u64,
 }
 
 /// How often each rule acted where it should not have.
 #[derive(Clone, Debug)]
-pub struct Alarms {
+pub(crate) struct Alarms {
     /// Per goal.
-    pub astern: [usize; 2],
+    pub(crate) astern: [usize; 2],
     /// Per goal and peer: how many rollouts reached a count, at most.
-    pub longest: [[Vec<usize>; PEERS.len()]; 2],
+    pub(crate) longest: [[Vec<usize>; PEERS.len()]; 2],
 }
 
 /// How long each rule took, in seconds from the first bad request; infinite when it did not see it.
 #[derive(Clone, Debug, Default)]
-pub struct Delays {
-    pub astern: Vec<f64>,
+pub(crate) struct Delays {
+    pub(crate) astern: Vec<f64>,
     /// Per peer.
-    pub peers: Vec<Vec<f64>>,
+    pub(crate) peers: Vec<Vec<f64>>,
 }
 
 /// Runs all `cells` on all processors, and returns what came out in their order.
-pub fn on_all<T: Send>(cells: &[Cell], run: impl Fn(&Cell) -> T + Sync) -> Vec<T> {
+pub(crate) fn on_all<T: Send>(cells: &[Cell], run: impl Fn(&Cell) -> T + Sync) -> Vec<T> {
     let next = AtomicUsize::new(0);
     let done = Mutex::new(Vec::new());
     let workers = thread::available_parallelism().map_or(1, usize::from);
     thread::scope(|scope| {
         for _ in 0..workers {
             scope.spawn(|| {
-                loop {
+                let take = || {
                     let index = next.fetch_add(1, Ordering::Relaxed);
-                    let Some(cell) = cells.get(index) else {
-                        break;
-                    };
+                    cells.get(index).map(|cell| (index, cell))
+                };
+                while let Some((index, cell)) = take() {
                     let result = run(cell);
                     let mut done = done.lock().expect("no run panics");
                     done.push((index, result));
@@ -125,7 +125,7 @@ fn offset(step: i64, random: &mut Random) -> i64 {
     (random.uniform() * step as f64) as i64 + 1
 }
 
-pub fn alarms(cell: &Cell) -> Alarms {
+pub(crate) fn alarms(cell: &Cell) -> Alarms {
     let rates = Goal::ALL.map(rate);
     let mut random = Random::of(cell.seed, 0);
     let mut rollout = Rollout::draw(cell.world, cell.rps, &mut random);
@@ -153,7 +153,7 @@ pub fn alarms(cell: &Cell) -> Alarms {
 
 /// Microseconds of one judgement, five minutes into a rollout with so many errors that both tests run.
 #[expect(clippy::cast_precision_loss, reason = "thousands")]
-pub fn decision_us() -> f64 {
+pub(crate) fn decision_us() -> f64 {
     const ROUNDS: usize = 2_000;
     let rates = Goal::ALL.map(rate);
     let mut rollout = Rollout::draw(World::Steady(0.01), 10.0, &mut Random::of(4_000, 0));
@@ -167,14 +167,14 @@ pub fn decision_us() -> f64 {
 
 /// The share of rollouts in which Astern acts.
 #[expect(clippy::cast_precision_loss, reason = "thousands")]
-pub fn acts(cell: &Cell, goal: Goal) -> f64 {
+pub(crate) fn acts(cell: &Cell, goal: Goal) -> f64 {
     let delays = delays(cell, goal, &[]);
     let acted = delays.astern.iter().filter(|delay| delay.is_finite());
     acted.count() as f64 / cell.rollouts as f64
 }
 
 #[expect(clippy::cast_precision_loss, reason = "milliseconds")]
-pub fn delays(cell: &Cell, goal: Goal, peers: &[(Peer, usize)]) -> Delays {
+pub(crate) fn delays(cell: &Cell, goal: Goal, peers: &[(Peer, usize)]) -> Delays {
     let rates = [rate(goal)];
     let mut random = Random::of(cell.seed, 0);
     let mut rollout = Rollout::draw(cell.world, cell.rps, &mut random);
@@ -212,7 +212,7 @@ pub fn delays(cell: &Cell, goal: Goal, peers: &[(Peer, usize)]) -> Delays {
     clippy::cast_sign_loss,
     reason = "thousands"
 )]
-pub fn quantile(sorted: &[f64], share: f64) -> f64 {
+pub(crate) fn quantile(sorted: &[f64], share: f64) -> f64 {
     let rank = (share * sorted.len() as f64).ceil() as usize;
     sorted[rank.clamp(1, sorted.len()) - 1]
 }

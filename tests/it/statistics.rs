@@ -49,9 +49,8 @@ fn check(found: f64, expected: f64, case: &Value) {
 fn mann_whitney_agrees() {
     for case in golden("mann_whitney") {
         let [first, second] = ["first", "second"].map(|key| numbers(&case[key]));
-        let test = mann_whitney::first_is_larger(&first, &second).expect("not all equal");
-        check(test.u, number(&case["u"]), &case);
-        check(test.p, number(&case["p"]), &case);
+        let found = mann_whitney::first_is_larger(&first, &second).expect("not all equal");
+        check(found, number(&case["p"]), &case);
     }
     assert!(mann_whitney::first_is_larger(&[1.0, 1.0], &[1.0]).is_none());
     assert!(mann_whitney::first_is_larger(&[], &[1.0]).is_none());
