@@ -2,8 +2,8 @@
 
 use astern::decide::sequential::LEVEL_WORSE;
 
-use crate::peers::Goal;
-use crate::rollout::{NEW_PODS, NORMAL, OLD_PODS};
+use super::peers::Goal;
+use super::rollout::{NEW_PODS, NORMAL, OLD_PODS};
 
 /// The other side of a confidence of 95 %.
 const LEVEL_OVER: f64 = 0.05;

@@ -6,11 +6,14 @@
 mod bound;
 mod mann_whitney;
 mod peers;
+mod pictures;
 mod random;
 mod report;
 mod rollout;
 mod scenarios;
 mod simulate;
+mod svg;
+mod traces;
 
 use std::path::PathBuf;
 use std::time::Instant;
@@ -45,6 +48,10 @@ fn main() -> std::io::Result<()> {
     std::fs::create_dir_all(&out)?;
     std::fs::write(out.join("judging-quality.json"), quality.json())?;
     std::fs::write(out.join("judging.md"), quality.page())?;
+    let pictures = traces::pictures().into_iter();
+    for (name, svg) in pictures.chain(pictures::of(&quality.faults)) {
+        std::fs::write(out.join(name), svg)?;
+    }
     print!("{}", quality.json());
     Ok(())
 }

@@ -3,8 +3,8 @@
 //! Each has one whole number that can be made larger until it gives no more false alarms than wanted:
 //! how many times in a row, or how often among the last checks, its condition must hold.
 
-use crate::mann_whitney::first_is_larger;
-use crate::rollout::{LENGTH, NEW_PODS, OLD_PODS, Rollout, SCRAPE};
+use super::mann_whitney::first_is_larger;
+use super::rollout::{LENGTH, NEW_PODS, OLD_PODS, Rollout, SCRAPE};
 
 /// Of the rules, and of Kayenta's usual confidence of 98 % on two sides.
 const THRESHOLD: f64 = 0.05;

@@ -2,10 +2,10 @@
 
 use std::fmt::{self, Write};
 
-use crate::peers::{Goal, Peer};
-use crate::rollout::{LENGTH, SCRAPE, World};
-use crate::scenarios::{Healthy, LOADS};
-use crate::simulate::{Delays, quantile};
+use super::peers::{Goal, Peer};
+use super::rollout::{LENGTH, SCRAPE, World};
+use super::scenarios::{Healthy, LOADS};
+use super::simulate::{Delays, quantile};
 
 /// All figures of one run.
 pub(crate) struct Quality {

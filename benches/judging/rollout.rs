@@ -6,7 +6,7 @@
 use astern::decide::{Counters, PodCounters, Sample};
 use jiff::{SignedDuration, Timestamp};
 
-use crate::random::Random;
+use super::random::Random;
 
 pub(crate) const NEW_PODS: usize = 3;
 pub(crate) const OLD_PODS: usize = 9;

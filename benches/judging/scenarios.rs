@@ -1,8 +1,8 @@
 //! Which worlds are run, at which loads, how often. The seeds are here, so that a table can be made again.
 
-use crate::peers::Goal;
-use crate::rollout::World;
-use crate::simulate::Cell;
+use super::peers::Goal;
+use super::rollout::World;
+use super::simulate::Cell;
 
 /// Requests per second that are counted on the new pods.
 pub(crate) const LOADS: [f64; 4] = [1.0, 10.0, 100.0, 1000.0];

@@ -9,9 +9,9 @@ use astern::decide::health::requests::{Case, judge};
 use astern::decide::{Bad, Limit, Rate, Ratio, Reading};
 use jiff::SignedDuration;
 
-use crate::peers::{Goal, NEVER, PEERS, Peer, detects, longest};
-use crate::random::Random;
-use crate::rollout::{LENGTH, LOOK, Rollout, SCRAPE, World};
+use super::peers::{Goal, NEVER, PEERS, Peer, detects, longest};
+use super::random::Random;
+use super::rollout::{LENGTH, LOOK, Rollout, SCRAPE, World};
 
 /// The two policies under test. `minimumRequests` and `window` are the defaults.
 pub(crate) fn rate(goal: Goal) -> Rate {

@@ -8,6 +8,7 @@ mod generated;
 mod invariants;
 mod operator;
 mod parsers;
+mod pictures;
 mod rollback;
 mod running;
 mod statistics;

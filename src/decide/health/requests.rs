@@ -79,6 +79,32 @@ pub fn judge(case: &Case<'_>, rate: &Rate, bad: Bad) -> Reading {
     }
 }
 
+/// Returns the evidence that the new pods are worse than the old ones beside them, in nats, as it counts
+/// under a threshold. For pictures and explanations; [`judge`] asks for more than this.
+#[must_use]
+pub fn log_evidence(case: &Case<'_>) -> f64 {
+    let arms = Arms::of(case, &scraping(case), true);
+    arms.compared(1.0, OVER_THRESHOLD).log_evidence()
+}
+
+fn scraping(case: &Case<'_>) -> Scraping {
+    let Counters {
+        new,
+        old,
+        before_and_after,
+        preset: _,
+        asked: _,
+    } = case.counters;
+    let first = |pod: &PodCounters| pod.samples.first().map(|sample| sample.at);
+    let seen_since = new.iter().chain(old).filter_map(first).min();
+    Scraping {
+        interval: case.interval,
+        seen_since: seen_since.unwrap_or(case.newest),
+        // Series that know no revisions go on counting.
+        newborns: !before_and_after,
+    }
+}
+
 /// One look at the counters.
 struct Look<'a> {
     case: &'a Case<'a>,
@@ -93,21 +119,7 @@ struct Look<'a> {
 
 impl<'a> Look<'a> {
     fn at(case: &'a Case<'a>, rate: &'a Rate, bad: Bad) -> Self {
-        let Counters {
-            new,
-            old,
-            before_and_after,
-            preset: _,
-            asked: _,
-        } = case.counters;
-        let first = |pod: &PodCounters| pod.samples.first().map(|sample| sample.at);
-        let seen_since = new.iter().chain(old).filter_map(first).min();
-        let scraping = Scraping {
-            interval: case.interval,
-            seen_since: seen_since.unwrap_or(case.newest),
-            // Series that know no revisions go on counting.
-            newborns: !before_and_after,
-        };
+        let scraping = scraping(case);
         let window = rate.window.max(case.interval * WINDOW_SCRAPES);
         Self {
             case,
@@ -115,7 +127,7 @@ impl<'a> Look<'a> {
             bad,
             scraping,
             window,
-            recent: scraping.counted(new, window, case.newest),
+            recent: scraping.counted(&case.counters.new, window, case.newest),
         }
     }
 
