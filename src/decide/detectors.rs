@@ -17,6 +17,14 @@ pub struct Sample {
     pub failed: f64,
 }
 
+impl Sample {
+    /// Whether both are numbers.
+    #[must_use]
+    pub const fn is_finite(&self) -> bool {
+        self.total.is_finite() && self.failed.is_finite()
+    }
+}
+
 /// The counters of one pod, in order of time.
 #[derive(Clone, Debug, PartialEq)]
 pub struct PodCounters {

@@ -12,12 +12,15 @@ use jiff::{SignedDuration, Timestamp};
 use self::requests::Case;
 use super::detectors::{counted, newest_sample, scrape_interval};
 use super::{
-    Bad, Counters, Evidence, Measurement, Mode, Observed, PodCounters, Policy, Preset,
-    ProbeFailures, Reading, Trigger, TriggerKind, TriggerReading, Unknown, Verdict,
+    Bad, Counted, Counters, Evidence, Measurement, Mode, Observed, PodCounters, Policy, Preset,
+    ProbeFailures, Reading, Sample, Trigger, TriggerKind, TriggerReading, Unknown, Verdict,
 };
 
 /// A pod is scraped once an interval, and two scrapes may be lost before its samples are stale.
 const STALE_AFTER_SCRAPES: i32 = 3;
+
+/// Whoever is through probation is asked for once a minute, and looked at once a minute.
+const ASKED_LATELY: SignedDuration = SignedDuration::from_mins(3);
 
 /// Prometheus' own default, until two samples tell the real one.
 const SCRAPE_INTERVAL_UNKNOWN: SignedDuration = SignedDuration::from_secs(60);
@@ -114,14 +117,16 @@ fn by_counters(
             return Reading::Unknown(Unknown::NoData);
         }
     };
-    let baseline = observed
+    // What is remembered of an earlier time that it was current compares it with somebody else.
+    let number = observed.workload.current.as_ref().map(|now| now.number);
+    let memory = observed
         .current_memory()
-        .and_then(|memory| memory.baseline.get(&trigger.name))
-        .copied();
+        .filter(|memory| Some(memory.number) == number);
+    let baseline = memory.and_then(|memory| memory.baseline.get(&trigger.name));
     match fresh(counters, now) {
         Ok((newest, interval)) => judge(&Case {
             counters,
-            baseline,
+            baseline: baseline.copied().or_else(|| counted_before(counters)),
             newest,
             interval,
         }),
@@ -131,12 +136,8 @@ fn by_counters(
 
 /// Returns the time of the newest sample and the scrape interval, unless they say nothing about now.
 fn fresh(counters: &Counters, now: Timestamp) -> Result<(Timestamp, SignedDuration), Unknown> {
-    let finite = counters
-        .new
-        .iter()
-        .chain(&counters.old)
-        .flat_map(|pod| &pod.samples)
-        .all(|sample| sample.total.is_finite() && sample.failed.is_finite());
+    let mut samples = counters.new.iter().flat_map(|pod| &pod.samples);
+    let finite = samples.all(Sample::is_finite);
     if !finite {
         return Err(Unknown::NotANumber);
     }
@@ -144,11 +145,24 @@ fn fresh(counters: &Counters, now: Timestamp) -> Result<(Timestamp, SignedDurati
     let interval = scrape_interval(&counters.new)
         .or_else(|| scrape_interval(&counters.old))
         .unwrap_or(SCRAPE_INTERVAL_UNKNOWN);
+    let asked = counters.asked.unwrap_or(now);
     let age = now.duration_since(newest);
-    if age > interval * STALE_AFTER_SCRAPES {
+    let is_stale = asked.duration_since(newest) > interval * STALE_AFTER_SCRAPES;
+    if is_stale || now.duration_since(asked) > ASKED_LATELY {
         return Err(Unknown::Stale { age });
     }
     Ok((newest, interval))
+}
+
+/// As much of the revision before as says how it did, and not how it did last week.
+const BASELINE: SignedDuration = SignedDuration::from_mins(10);
+
+/// Returns what the revision before counted last; `None` when it had no requests.
+pub(super) fn counted_before(counters: &Counters) -> Option<Counted> {
+    let newest = newest_sample(&counters.old)?;
+    let before = counted(&counters.old, BASELINE, newest);
+    let is_finite = before.total.is_finite() && before.failed.is_finite();
+    (is_finite && before.total > 0.0).then_some(before)
 }
 
 fn probe_failures(pods: &[PodCounters], newest: Timestamp, rule: &ProbeFailures) -> Reading {

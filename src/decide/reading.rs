@@ -34,6 +34,8 @@ pub struct Counters {
     /// The series do not tell revisions apart: `new` is everything since the release, `old` everything
     /// before it.
     pub before_and_after: bool,
+    /// When the source was asked last: a sample is as old as it was then. `None` for just now.
+    pub asked: Option<Timestamp>,
 }
 
 /// One value of a query.

@@ -12,9 +12,10 @@ use std::collections::BTreeMap;
 
 use jiff::{SignedDuration, Timestamp};
 
-use self::join::{Join, Read, Unwatched};
+use self::join::{Held, Join, Read, Unwatched};
 use super::Eyes;
 use super::pods::OldPod;
+use super::prometheus::buffer::Buffer;
 use super::prometheus::feeds::{Need, Pace, Sought, with_shape};
 use super::prometheus::histogram;
 use super::prometheus::presets::SpecId;
@@ -234,8 +235,8 @@ impl Asking<'_> {
     fn counters(&self, series: &Series, id: SpecId, need: Need<'_>, read: Read<'_>) -> Found {
         let join = self.join();
         let feeds = &self.eyes.feeds;
-        let counters = feeds.wanted(series, need, self.now, |buffer, _| {
-            join.counters(id.spec(), buffer, need.from, read)
+        let counters = feeds.wanted(series, need, self.now, |buffer, asked| {
+            join.counters(id.spec(), held(buffer, need, asked), read)
         })??;
         Ok(Evidence::Counters(counters))
     }
@@ -244,8 +245,8 @@ impl Asking<'_> {
         let series = self.series(Metric::Probes(probe), None);
         let need = self.need(window, None);
         let feeds = &self.eyes.feeds;
-        let counters = feeds.wanted(&series, need, self.now, |buffer, _| {
-            self.join().probes(buffer)
+        let counters = feeds.wanted(&series, need, self.now, |buffer, asked| {
+            self.join().probes(held(buffer, need, asked))
         })??;
         Ok(Evidence::Counters(counters))
     }
@@ -254,9 +255,17 @@ impl Asking<'_> {
         let series = self.series(Metric::Alert(labels.clone()), None);
         let need = self.need(window, None);
         let feeds = &self.eyes.feeds;
-        let firing = feeds.wanted(&series, need, self.now, |buffer, until| {
-            self.join().firing(buffer, until)
+        let firing = feeds.wanted(&series, need, self.now, |buffer, asked| {
+            self.join().firing(held(buffer, need, asked))
         })?;
         Ok(Evidence::Firing(firing))
+    }
+}
+
+const fn held<'a>(buffer: &'a Buffer, need: Need<'_>, asked: Timestamp) -> Held<'a> {
+    Held {
+        buffer,
+        seen: need.from,
+        asked,
     }
 }

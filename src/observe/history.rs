@@ -51,8 +51,10 @@ impl History {
         if begun_anew {
             self.template.clone_from(&deployment.template);
         }
+        let asleep = before.asked_for == 0;
         // Kubernetes too gives a rollout that was resumed its whole time.
-        if begun_anew || deployment.is_paused_by_person() || self.counts.moved_on(before) {
+        if begun_anew || asleep || deployment.is_paused_by_person() || self.counts.moved_on(before)
+        {
             self.progressed = now;
         }
         if let Some(progressed) = deployment.progressed() {

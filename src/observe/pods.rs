@@ -57,6 +57,10 @@ pub struct OldPod {
 /// Says of a node, by its name, whether it is unfit to run pods.
 pub type IsUnfit<'a> = &'a dyn Fn(&str) -> bool;
 
+/// A pod that is ready is counted among the available ones only when the Deployment controller has
+/// seen it, and after `minReadySeconds`, of which few ask for more.
+const COUNTED_WITHIN: SignedDuration = SignedDuration::from_secs(30);
+
 /// The pods of one namespace, by their UID.
 #[derive(Debug, Default)]
 pub struct Pods {
@@ -302,11 +306,13 @@ impl Known {
     }
 
     fn is_missing_by_disruption(&self, is_unfit: IsUnfit<'_>, now: Timestamp) -> bool {
-        match self.ended {
+        if let Some(ended) = self.ended {
             // What was made in its place has had its time.
-            Some(ended) => self.status.disrupted && is_recent(ended, EXCUSED_FOR, now),
-            None => self.pod.ready.is_none() && self.is_excused(is_unfit, now),
+            return self.status.disrupted && is_recent(ended, EXCUSED_FOR, now);
         }
+        let ready = self.pod.ready;
+        let counted = ready.is_some_and(|since| !is_recent(since, COUNTED_WITHIN, now));
+        !counted && self.is_excused(is_unfit, now)
     }
 
     fn old(&self, gone: Option<Timestamp>) -> OldPod {

@@ -56,7 +56,11 @@ async fn taken_back(cluster: &SimulatedCluster, trigger: &str) -> String {
 async fn until_rolled_out(cluster: &SimulatedCluster) {
     until(cluster, "it is rolled out", 60, |cluster| {
         let live = cluster.object(&deployment()).expect("the Deployment");
-        live["status"]["updatedReplicas"] == 4 && live["status"]["availableReplicas"] == 4
+        let status = &live["status"];
+        status["observedGeneration"] == live["metadata"]["generation"]
+            && ["replicas", "updatedReplicas", "availableReplicas"]
+                .iter()
+                .all(|count| status[count] == 4)
     })
     .await;
 }
@@ -107,6 +111,12 @@ async fn a_quota_that_refuses_new_pods_is_named() {
     until_rolled_out(&cluster).await;
     cluster.set_image(NAMESPACE, NAME, GOOD).expect("deployed");
     until_rolled_out(&cluster).await;
+    // With a pod less the new ones would have room.
+    cluster
+        .edit(&deployment(), |live| {
+            live["spec"]["strategy"]["rollingUpdate"] = json!({"maxSurge": 1, "maxUnavailable": 0});
+        })
+        .expect("edited");
     cluster.set_quota(NAMESPACE, Some(4));
     cluster
         .set_image(NAMESPACE, NAME, "registry.example/checkout:v3.0.0")
@@ -142,7 +152,12 @@ async fn lost_nodes_and_drains_are_not_held_against_a_release() {
         cluster.evict(NAMESPACE, name).expect("evicted");
     }
     cluster.run_for(seconds(300)).await;
-    assert_eq!(states(&cluster), Vec::<String>::new());
+    assert_eq!(
+        states(&cluster),
+        Vec::<String>::new(),
+        "{:?}",
+        rollbacks(&cluster)
+    );
     assert_eq!(image(&cluster), NEW);
 }
 

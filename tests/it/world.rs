@@ -300,6 +300,11 @@ impl World {
         });
         self.firing.extend(behaviour.alert.then_some(self.now));
         self.count_available(&behaviour);
+        if self.workload.replicas == 0 {
+            // Whatever is asked for later gets its whole time.
+            self.rollout_started = self.now;
+        }
+        self.workload.progressed = Some(self.rollout_started);
         let since = self.now.duration_since(self.rollout_started);
         let rolling = !self.workload.rolled_out && !self.workload.paused;
         if rolling && self.workload.current.is_some() {
@@ -358,6 +363,7 @@ impl World {
         }
         if !paused {
             self.rollout_started = self.now;
+            self.workload.progressed = Some(self.now);
         }
     }
 

@@ -7,13 +7,13 @@ mod beside;
 
 use jiff::{SignedDuration, Timestamp};
 
+use self::beside::Arms;
 use crate::decide::detectors::increases::{Increase, Scraping, over_since};
 use crate::decide::sequential::{Caps, surely_over};
 use crate::decide::{
     Bad, Counted, Counters, Limit, Measurement, PodCounters, Rate, Ratio, Reading,
     RequestMeasurement, Unknown,
 };
-use beside::Arms;
 
 /// A rate over fewer scrapes than this is one pod's luck.
 const WINDOW_SCRAPES: i32 = 4;
@@ -92,8 +92,9 @@ impl<'a> Look<'a> {
         let Counters {
             new,
             old,
-            preset: _,
             before_and_after,
+            preset: _,
+            asked: _,
         } = case.counters;
         let first = |pod: &PodCounters| pod.samples.first().map(|sample| sample.at);
         let seen_since = new.iter().chain(old).filter_map(first).min();

@@ -3,7 +3,7 @@
 use jiff::{SignedDuration, Timestamp};
 
 use super::{Case, FALLBACK};
-use crate::decide::detectors::{counted, newest_sample};
+use crate::decide::health::counted_before;
 use crate::decide::model::Announcement;
 use crate::decide::{
     ApprovalTerms, Current, Decision, Effect, Evidence, Hold, Incident, Measurement, Memory, Mode,
@@ -107,11 +107,11 @@ fn brought_up_to_date(
         memory.number = current.number;
         memory.since = case.now;
         memory.rolled_out = None;
-        memory.passed.clear();
         memory.replicas = case.observed.workload.replicas;
         memory.baseline.clear();
         if memory.verdict != Verdict::Good {
             memory.verdict = Verdict::Unproven;
+            memory.passed.clear();
         }
     }
     if memory.rolled_out.is_none() && case.observed.workload.rolled_out {
@@ -130,9 +130,6 @@ fn brought_up_to_date(
     memory
 }
 
-/// As much of the revision before as says how it did, and not how it did last week.
-const BASELINE: SignedDuration = SignedDuration::from_mins(10);
-
 /// Keeps what the revision before counted for when its pods are gone, once and no sooner: while they
 /// are there they say more.
 fn record_baselines(case: &Case<'_>, memory: &mut RevisionMemory) {
@@ -150,11 +147,7 @@ fn record_baselines(case: &Case<'_>, memory: &mut RevisionMemory) {
             continue;
         };
         let due = compares && (memory.rolled_out.is_some() || counters.before_and_after);
-        let Some(newest) = newest_sample(&counters.old).filter(|_| due) else {
-            continue;
-        };
-        let before = counted(&counters.old, BASELINE, newest);
-        if before.total.is_finite() && before.failed.is_finite() && before.total > 0.0 {
+        if let Some(before) = counted_before(counters).filter(|_| due) {
             memory
                 .baseline
                 .entry(trigger.name.clone())

@@ -2,7 +2,7 @@
 
 use jiff::SignedDuration;
 
-use super::{Asking, Found};
+use super::{Asking, Found, held};
 use crate::api::promql::{self, Confinement};
 use crate::decide::{Evidence, PromQl, Unknown};
 use crate::observe::prometheus::feeds::{FreeKey, FreeQuery};
@@ -18,8 +18,8 @@ impl Asking<'_> {
         let series = self.series(metric, None);
         let need = self.need(window, None);
         let feeds = &self.eyes.feeds;
-        let counters = feeds.wanted(&series, need, self.now, |buffer, _| {
-            self.join().custom(buffer, need.from)
+        let counters = feeds.wanted(&series, need, self.now, |buffer, asked| {
+            self.join().custom(held(buffer, need, asked))
         })??;
         Ok(Evidence::Counters(counters))
     }

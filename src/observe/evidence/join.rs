@@ -35,6 +35,16 @@ pub struct Join<'a> {
     pub release: Timestamp,
 }
 
+/// What a source has answered.
+#[derive(Clone, Copy, Debug)]
+pub struct Held<'a> {
+    pub buffer: &'a Buffer,
+    /// Since when samples have been asked for.
+    pub seen: Timestamp,
+    /// When it was asked last.
+    pub asked: Timestamp,
+}
+
 /// A ReplicaSet whose pods nobody watches. They are known by how it names them.
 ///
 /// Nobody knows when they were born; that they are as old as the ReplicaSet means that only what
@@ -59,7 +69,7 @@ impl Join<'_> {
         }
     }
 
-    /// Returns the counters of a shape, whose samples have been asked for since `seen`.
+    /// Returns the counters of a shape.
     ///
     /// # Errors
     ///
@@ -67,8 +77,7 @@ impl Join<'_> {
     pub fn counters(
         &self,
         spec: &Spec,
-        buffer: &Buffer,
-        seen: Timestamp,
+        held: Held<'_>,
         read: Read<'_>,
     ) -> Result<Counters, Unknown> {
         if !spec.identity.tells_revisions_apart()
@@ -79,7 +88,7 @@ impl Join<'_> {
             });
         }
         let streams = Streams {
-            buffer,
+            buffer: held.buffer,
             one_target: spec.one_target,
             read,
         };
@@ -87,7 +96,7 @@ impl Join<'_> {
             Identity::Pod { .. } => None,
             // Waypoints report on workloads whose pods have no sidecars.
             Identity::Istio { .. } => {
-                let pods = self.by_pod(&streams)?;
+                let pods = self.by_pod(&streams, held)?;
                 if !pods.new.is_empty() || !pods.old.is_empty() {
                     return Ok(found(spec, pods));
                 }
@@ -99,8 +108,8 @@ impl Join<'_> {
             | Identity::EnvoyGatewayCluster => Some(self.in_front(spec.identity)),
         };
         let counters = match in_front {
-            None => self.by_pod(&streams)?,
-            Some(owners) => self.by_time(&streams, &owners, seen)?,
+            None => self.by_pod(&streams, held)?,
+            Some(owners) => self.by_time(&streams, &owners, held)?,
         };
         Ok(found(spec, counters))
     }
@@ -111,13 +120,13 @@ impl Join<'_> {
     /// # Errors
     ///
     /// Why they say nothing, which is data for the caller.
-    pub fn custom(&self, buffer: &Buffer, seen: Timestamp) -> Result<Counters, Unknown> {
-        let streams = plain(buffer);
+    pub fn custom(&self, held: Held<'_>) -> Result<Counters, Unknown> {
+        let streams = plain(held.buffer);
         let all = self.here(Subject::All);
-        if buffer.about(&all, false).is_empty() {
-            self.by_pod(&streams)
+        if held.buffer.about(&all, false).is_empty() {
+            self.by_pod(&streams, held)
         } else {
-            self.by_time(&streams, &[all], seen)
+            self.by_time(&streams, &[all], held)
         }
     }
 
@@ -126,14 +135,14 @@ impl Join<'_> {
     /// # Errors
     ///
     /// Why they say nothing, which is data for the caller.
-    pub fn probes(&self, buffer: &Buffer) -> Result<Counters, Unknown> {
-        self.by_pod(&plain(buffer))
+    pub fn probes(&self, held: Held<'_>) -> Result<Counters, Unknown> {
+        self.by_pod(&plain(held.buffer), held)
     }
 
-    /// Returns when an alert fired, as far as the source had said it at `until`.
+    /// Returns when an alert fired.
     #[must_use]
-    pub fn firing(&self, buffer: &Buffer, until: Timestamp) -> Firing {
-        let streams = buffer.about(&self.here(Subject::All), false);
+    pub fn firing(&self, held: Held<'_>) -> Firing {
+        let streams = held.buffer.about(&self.here(Subject::All), false);
         let times = streams.iter().flat_map(|stream| stream.times());
         let mut seen: Vec<i64> = times.copied().collect();
         seen.sort_unstable();
@@ -144,7 +153,7 @@ impl Join<'_> {
                 .into_iter()
                 .filter_map(|at| Timestamp::from_millisecond(at).ok())
                 .collect(),
-            asked: Some(until),
+            asked: Some(held.asked),
             interval: gap.map(SignedDuration::from_millis),
         }
     }
@@ -169,15 +178,21 @@ impl Join<'_> {
         )
     }
 
-    fn by_pod(&self, streams: &Streams<'_, Unknown>) -> Result<Counters, Unknown> {
+    fn by_pod(&self, streams: &Streams<'_, Unknown>, held: Held<'_>) -> Result<Counters, Unknown> {
         let owner = |name: &str| self.here(Subject::Pod(name.to_owned()));
         let unwatched = self.unwatched.map(|one| self.named_by(one, streams.buffer));
         let new = unwatched.as_deref().unwrap_or(self.new);
+        let mut old = streams.by_pod(self.old, &owner)?;
+        for pod in &mut old {
+            // Nothing newer will come to say whether it was more than a hole.
+            pod.samples.retain(Sample::is_finite);
+        }
         Ok(Counters {
             new: streams.by_pod(new, &owner)?,
-            old: streams.by_pod(self.old, &owner)?,
+            old,
             preset: None,
             before_and_after: false,
+            asked: Some(held.asked),
         })
     }
 
@@ -185,14 +200,15 @@ impl Join<'_> {
         &self,
         streams: &Streams<'_, Unknown>,
         owners: &[Owner],
-        seen: Timestamp,
+        held: Held<'_>,
     ) -> Result<Counters, Unknown> {
-        let (old, new) = streams.by_time(owners, self.release, seen)?;
+        let (old, new) = streams.by_time(owners, self.release, held.seen)?;
         Ok(Counters {
             new,
             old,
             preset: None,
             before_and_after: true,
+            asked: Some(held.asked),
         })
     }
 

@@ -57,6 +57,14 @@ fn progress_is_more_new_pods_fewer_old_ones_or_more_that_serve() {
 }
 
 #[test]
+fn a_rollout_that_slept_has_its_whole_time() {
+    let asleep = deployment(|object| object["spec"]["replicas"] = json!(0));
+    let mut history = History::begin(&asleep, at(10));
+    history.note(&deployment(|_| ()), at(50));
+    assert_eq!(history.progressed, at(50));
+}
+
+#[test]
 fn a_new_template_begins_anew() {
     check_progress(|object| object["spec"]["template"]["spec"] = json!({}), 50);
 }

@@ -233,10 +233,22 @@ fn what_a_disruption_takes_is_missing_until_its_replacement_had_its_time() {
 fn a_pod_that_is_ready_on_a_node_that_is_not_is_not_missing() {
     let missing = |object: Value| {
         let pods = seen(&[object]);
-        pods.of("rs2", &[], &node_a, at(2)).disrupted
+        pods.of("rs2", &[], &node_a, at(60)).disrupted
     };
     assert_eq!(missing(pod("p1")), 0);
     assert_eq!(missing(waiting("p1", "ContainerCreating")), 1);
+}
+
+/// The Deployment's status comes later than the pod's.
+#[test]
+fn a_pod_that_is_back_is_missing_until_it_is_counted() {
+    let mut pods = seen(&[waiting("p1", "ContainerCreating")]);
+    pods.node_changed("node-a", at(10));
+    let mut back = pod("p1");
+    back["status"]["conditions"][0]["lastTransitionTime"] = json!(at(12).to_string());
+    pods.apply(&back, &fit, at(12));
+    assert_eq!(found(&pods, 42).disrupted, 1);
+    assert_eq!(found(&pods, 43).disrupted, 0);
 }
 
 #[test]

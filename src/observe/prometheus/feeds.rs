@@ -9,6 +9,7 @@ mod feed;
 mod finder;
 mod free;
 mod namespace;
+mod plan;
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

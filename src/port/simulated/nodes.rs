@@ -71,13 +71,15 @@ impl World {
             "status": if ready { "True" } else { "Unknown" },
             "lastTransitionTime": stamp(self.now),
         });
-        let body = json!({
-            "metadata": { "name": name },
-            "status": { "conditions": [condition] },
-        });
-        if self.store.get(&node).is_some() {
-            self.update(&node, body, Part::Main, CONTROL_PLANE)?;
+        if let Some(known) = self.store.get(&node) {
+            let mut known = Value::clone(&known);
+            set(&mut known, &["status", "conditions"], json!([condition]));
+            self.update(&node, known, Part::Main, CONTROL_PLANE)?;
         } else {
+            let body = json!({
+                "metadata": { "name": name },
+                "status": { "conditions": [condition] },
+            });
             self.create(kinds::NODES, body, CONTROL_PLANE)?;
         }
         self.wake_all_pods();

@@ -2,14 +2,12 @@
 
 use super::*;
 
+type Values = Vec<(Millisecond, f64)>;
+type Histograms = Vec<(Millisecond, NativeHistogram)>;
+
+/// By pod.
 #[derive(Debug, Default, PartialEq)]
-struct Rows(
-    Vec<(
-        String,
-        Vec<(Millisecond, f64)>,
-        Vec<(Millisecond, NativeHistogram)>,
-    )>,
-);
+struct Rows(Vec<(String, Values, Histograms)>);
 
 impl Sink for Rows {
     fn keeps(&self, label: &str) -> bool {
@@ -113,7 +111,7 @@ fn what_makes_no_sense_is_not_understood() {
         r#"[1e308,"1"]"#,
         r#"[-1,"1"]"#,
         r#"[1,"one"]"#,
-        r#"[1,1]"#,
+        "[1,1]",
         "[1]",
         "1",
     ] {

@@ -7,8 +7,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use async_trait::async_trait;
 use jiff::Timestamp;
 
-use super::feed::{Outcome, Plan, Purpose};
 use super::free::FreeQuery;
+use super::plan::{Outcome, Plan, Purpose};
 use crate::api::parse::PartialAnswers;
 use crate::decide::{Unknown, ValueAt};
 use crate::observe::prometheus::answer::{self, Row, Sink};

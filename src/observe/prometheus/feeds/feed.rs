@@ -3,11 +3,12 @@
 //! Pure but for the times that it is given. A namespace that is new is asked for as far back as its
 //! release needs; after that only what is new is, together with all the others.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap};
 
 use jiff::{SignedDuration, Timestamp};
 
 use super::namespace::{FORGET_AFTER, Namespace, TICK_SLOW, earlier};
+use super::plan::{Outcome, Plan, Purpose};
 use crate::decide::Unknown;
 use crate::observe::prometheus::buffer::Buffer;
 use crate::observe::prometheus::series::{Metric, Series};
@@ -49,40 +50,6 @@ pub struct Need<'a> {
     pub pace: Pace,
     /// For a histogram: in its unit.
     pub threshold: Option<f64>,
-}
-
-/// What to ask a source.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Plan {
-    pub(super) purpose: Purpose,
-    /// In order.
-    pub(super) namespaces: Vec<String>,
-    pub(super) range: SignedDuration,
-    pub(super) edges: BTreeSet<String>,
-    /// As bits, since they are compared and never computed with.
-    pub(super) thresholds: BTreeSet<u64>,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Purpose {
-    /// Which buckets there are.
-    Edges,
-    /// Everything back to the releases.
-    Backfill,
-    /// What is new.
-    Increment,
-}
-
-/// What came back.
-#[derive(Debug)]
-pub(super) enum Outcome {
-    Samples(Buffer),
-    Edges(BTreeMap<String, BTreeSet<String>>),
-    Failed {
-        cause: Unknown,
-        /// Asking for less would help.
-        too_large: bool,
-    },
 }
 
 /// What is known of one shape.

@@ -1,8 +1,8 @@
 //! Finds which shape has data for a workload, for `Auto` and for shapes that are labelled in more than
 //! one way.
 //!
-//! Every candidate is asked for once, over all namespaces that need it, and again after a while where
-//! nothing was found. What was found holds as long as the workload is judged.
+//! Every candidate is asked for once, over all namespaces that need it, and again, ever more seldom,
+//! where nothing was found. What was found holds as long as the workload is judged.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -14,8 +14,10 @@ use crate::observe::prometheus::buffer::Owner;
 use crate::observe::prometheus::presets::SpecId;
 use crate::observe::prometheus::series::{Metric, Series};
 
-/// Series may appear with the first request.
-const AGAIN: SignedDuration = SignedDuration::from_secs(60);
+/// Series may appear with the first scrape, so that the wait begins short, and doubles.
+const AGAIN_FIRST: SignedDuration = SignedDuration::from_secs(5);
+/// Or with the first request, which may be long after.
+const AGAIN_MAX: SignedDuration = SignedDuration::from_secs(60);
 /// After an answer that was none.
 const AGAIN_AFTER_FAILURE: SignedDuration = SignedDuration::from_secs(10);
 
@@ -34,6 +36,8 @@ pub struct Sought<'a> {
 struct Seeking {
     wanted: Timestamp,
     asked: Option<Timestamp>,
+    /// From one time it is asked to the next.
+    wait: SignedDuration,
     /// Namespaces are asked for together, and each candidate by itself.
     left: BTreeSet<SpecId>,
     problem: Option<Unknown>,
@@ -90,6 +94,7 @@ impl Finder {
             .or_insert_with(|| Seeking {
                 wanted: now,
                 asked: None,
+                wait: AGAIN_FIRST,
                 left: BTreeSet::new(),
                 problem: None,
             });
@@ -126,7 +131,7 @@ impl Finder {
         let idle = self.searches.values().filter(|search| search.asking == 0);
         idle.flat_map(|search| search.namespaces.values())
             // Who has chosen is not looking any more.
-            .filter(|seeking| now.duration_since(seeking.wanted) <= AGAIN)
+            .filter(|seeking| now.duration_since(seeking.wanted) <= AGAIN_MAX)
             .map(|seeking| seeking.due().unwrap_or(now))
             .min()
     }
@@ -140,11 +145,9 @@ impl Finder {
             }
             let mut namespaces = Vec::new();
             for (name, seeking) in &mut search.namespaces {
-                let looking = now.duration_since(seeking.wanted) <= AGAIN;
+                let looking = now.duration_since(seeking.wanted) <= AGAIN_MAX;
                 if looking && seeking.due().is_none_or(|due| due <= now) {
-                    seeking.asked = Some(now);
-                    seeking.problem = None;
-                    seeking.left = search.candidates.iter().copied().collect();
+                    seeking.ask(&search.candidates, now);
                     namespaces.push(name.clone());
                 }
             }
@@ -194,11 +197,20 @@ impl Finder {
 }
 
 impl Seeking {
+    fn ask(&mut self, candidates: &[SpecId], now: Timestamp) {
+        if self.asked.is_some() {
+            self.wait = (self.wait * 2).min(AGAIN_MAX);
+        }
+        self.asked = Some(now);
+        self.problem = None;
+        self.left = candidates.iter().copied().collect();
+    }
+
     fn due(&self) -> Option<Timestamp> {
         let again = if self.problem.is_some() {
             AGAIN_AFTER_FAILURE
         } else {
-            AGAIN
+            self.wait
         };
         self.asked.map(|asked| asked + again)
     }
