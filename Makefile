@@ -3,14 +3,14 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo test check bench tools generate clean-cache requirements
+.PHONY: help demo test check bench bench-judging tools generate clean-cache requirements
 
 # Cached tools live here; the test bed and scripts/ use the same directory.
 CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/astern
 TESTBED := cargo run --quiet --package astern-testbed --bin testbed --
 
 help: ## Lists the targets.
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 demo: tools ## Shows two bad releases being rolled back. KEEP=1 keeps it running, SCENARIO=file, PLAIN=1.
 	cargo build --bin astern
@@ -31,11 +31,18 @@ check: requirements ## Checks format, lints, documentation, generated files and 
 bench: tools ## Measures what the node simulator costs with 5,000 idle pods.
 	cargo run --release --package astern-testbed --bin simulator-load
 
+bench-judging: tools ## Measures how well, how fast and at what cost it judges: about half an hour.
+	cargo bench --bench judging
+	cargo build --release --bin astern
+	cargo run --release --package astern-testbed --bin bench-cost -- --operator target/release/astern
+	cargo run --release --package astern-testbed --bin bench-detection -- --operator target/release/astern
+	cargo run --release --package astern-testbed --bin bench-summary
+
 tools: requirements ## Finds or builds what the test bed runs: about 18 minutes the first time, on 2 cores.
 	cargo build --package astern-testbed --bin testbed
 	$(TESTBED) tools
 
-generate: tools ## Rewrites crds/, the chart's copies of them and deploy/.
+generate: tools ## Rewrites crds/, the chart's copies of them, deploy/ and tables in docs/.
 	UPDATE=1 cargo test --test it -- generated
 	UPDATE=1 cargo test --test cluster -- generated
 

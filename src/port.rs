@@ -90,6 +90,9 @@ pub mod kinds {
     pub const SERVICES: Kind = Kind::namespaced("", "v1", "Service", "services");
     pub const HTTP_ROUTES: Kind =
         Kind::namespaced("gateway.networking.k8s.io", "v1", "HTTPRoute", "httproutes");
+    /// Traefik's own way to route, which its names of services are made of.
+    pub const INGRESS_ROUTES: Kind =
+        Kind::namespaced("traefik.io", "v1alpha1", "IngressRoute", "ingressroutes");
     pub const LEASES: Kind = Kind::namespaced("coordination.k8s.io", "v1", "Lease", "leases");
     pub const EVENTS: Kind = Kind::namespaced("events.k8s.io", "v1", "Event", "events");
     pub const ROLLBACK_POLICIES: Kind = Kind::namespaced(

@@ -142,17 +142,31 @@ pub fn newest_sample(pods: &[PodCounters]) -> Option<Timestamp> {
         .max()
 }
 
-/// Returns the smallest gap between two samples of one pod: the scrape interval.
+/// Returns the median gap between two samples of a pod, the lower one of two: the scrape interval.
+///
+/// Not the smallest: Prometheus chooses a new moment for each target when it is restarted, and one pod
+/// whose samples come from two scrapers must not shorten the windows of all.
 #[must_use]
 pub fn scrape_interval(pods: &[PodCounters]) -> Option<SignedDuration> {
-    pods.iter()
-        .flat_map(|pod| pod.samples.windows(2))
+    let gaps = pods.iter().filter_map(|pod| median(gaps(pod)));
+    median(gaps.collect())
+}
+
+fn gaps(pod: &PodCounters) -> Vec<SignedDuration> {
+    pod.samples
+        .windows(2)
         .filter_map(|pair| match pair {
             [first, second] => Some(second.at.duration_since(first.at)),
             _ => None,
         })
         .filter(SignedDuration::is_positive)
-        .min()
+        .collect()
+}
+
+fn median(mut durations: Vec<SignedDuration>) -> Option<SignedDuration> {
+    durations.sort_unstable();
+    let middle = durations.len().checked_sub(1)? / 2;
+    durations.get(middle).copied()
 }
 
 /// Returns how often `pod` restarted in the `window` that ends at `now`.
@@ -259,11 +273,45 @@ mod tests {
         check(&[], 60, 6, 0.0, 0.0);
     }
 
+    /// A pod that was scraped at these seconds.
+    fn scraped(seconds: &[i64]) -> PodCounters {
+        let samples: Vec<(i64, f64, f64)> =
+            seconds.iter().map(|second| (*second, 1.0, 0.0)).collect();
+        pod(0, &samples)
+    }
+
+    #[track_caller]
+    fn check_interval(pods: &[PodCounters], expected: Option<i64>) {
+        assert_eq!(scrape_interval(pods), expected.map(seconds));
+    }
+
     #[test]
-    fn the_scrape_interval_is_the_smallest_gap() {
-        let counters = pod(0, &[(5, 1.0, 0.0), (15, 1.0, 0.0), (20, 1.0, 0.0)]);
-        assert_eq!(scrape_interval(&[counters]), Some(seconds(5)));
-        assert_eq!(scrape_interval(&[pod(0, &[(5, 1.0, 0.0)])]), None);
+    fn the_scrape_interval_needs_two_samples() {
+        check_interval(&[], None);
+        check_interval(&[scraped(&[5])], None);
+        check_interval(&[scraped(&[5, 20])], Some(15));
+    }
+
+    #[test]
+    fn an_odd_gap_does_not_change_the_scrape_interval() {
+        // Prometheus was restarted after 45 seconds, and has missed a scrape after 60.
+        check_interval(&[scraped(&[15, 30, 45, 49, 64, 94, 109])], Some(15));
+    }
+
+    #[test]
+    fn one_pod_that_is_scraped_twice_as_often_does_not_shorten_the_interval_of_all() {
+        let often: Vec<i64> = (0..60).map(|count| count * 7).collect();
+        let pods = [
+            scraped(&often),
+            scraped(&[15, 30, 45]),
+            scraped(&[20, 35, 50]),
+        ];
+        check_interval(&pods, Some(15));
+    }
+
+    #[test]
+    fn of_two_pods_the_shorter_interval_counts() {
+        check_interval(&[scraped(&[0, 5, 10]), scraped(&[0, 60])], Some(5));
     }
 
     fn restarted(born: i64, counts: &[(i64, u32)]) -> Pod {

@@ -12,10 +12,9 @@ use std::collections::BTreeMap;
 
 use jiff::{SignedDuration, Timestamp};
 
-use self::join::{Held, Join, Read, Unwatched};
+use self::join::{Join, Read, Unwatched};
 use super::Eyes;
 use super::pods::OldPod;
-use super::prometheus::buffer::Buffer;
 use super::prometheus::feeds::{Need, Pace, Sought, with_shape};
 use super::prometheus::histogram;
 use super::prometheus::presets::SpecId;
@@ -25,7 +24,7 @@ use super::prometheus::services::Paths;
 use super::workload::{Deployment, ReplicaSet};
 use crate::api::parse::ParsedPolicy;
 use crate::decide::{
-    Attention, Evidence, LabelNames, Latency, Observed, Probe, Requests, Shape, Trigger,
+    Attention, Counters, Evidence, LabelNames, Latency, Observed, Probe, Requests, Shape, Trigger,
     TriggerKind, Unknown,
 };
 
@@ -83,8 +82,10 @@ async fn paths(eyes: &Eyes, asked: &Asked<'_>) -> Result<std::sync::Arc<Paths>, 
         .await
 }
 
+/// Pods on nodes that are not ready, and those that are being disrupted, are left out: what they count
+/// is not the revision's doing.
 fn names(observed: &Observed) -> Vec<Named> {
-    let pods = observed.pods.iter();
+    let pods = observed.pods.iter().filter(|pod| !pod.excused);
     pods.map(|pod| Named {
         name: pod.name.clone(),
         born: pod.born,
@@ -235,37 +236,36 @@ impl Asking<'_> {
     fn counters(&self, series: &Series, id: SpecId, need: Need<'_>, read: Read<'_>) -> Found {
         let join = self.join();
         let feeds = &self.eyes.feeds;
-        let counters = feeds.wanted(series, need, self.now, |buffer, asked| {
-            join.counters(id.spec(), held(buffer, need, asked), read)
-        })??;
-        Ok(Evidence::Counters(counters))
+        feeds.wanted(series, need, self.now, |buffer, asked| {
+            let counters = join.counters(id.spec(), buffer, need.from, read);
+            counters.map(|counters| said_at(asked, counters))
+        })?
     }
 
     fn probes(&self, probe: Probe, window: SignedDuration) -> Found {
         let series = self.series(Metric::Probes(probe), None);
         let need = self.need(window, None);
         let feeds = &self.eyes.feeds;
-        let counters = feeds.wanted(&series, need, self.now, |buffer, asked| {
-            self.join().probes(held(buffer, need, asked))
-        })??;
-        Ok(Evidence::Counters(counters))
+        feeds.wanted(&series, need, self.now, |buffer, asked| {
+            let counters = self.join().probes(buffer);
+            counters.map(|counters| said_at(asked, counters))
+        })?
     }
 
     fn alert(&self, labels: &BTreeMap<String, String>, window: SignedDuration) -> Found {
         let series = self.series(Metric::Alert(labels.clone()), None);
         let need = self.need(window, None);
         let feeds = &self.eyes.feeds;
-        let firing = feeds.wanted(&series, need, self.now, |buffer, asked| {
-            self.join().firing(held(buffer, need, asked))
+        let firing = feeds.wanted(&series, need, self.now, |buffer, until| {
+            self.join().firing(buffer, until)
         })?;
         Ok(Evidence::Firing(firing))
     }
 }
 
-const fn held<'a>(buffer: &'a Buffer, need: Need<'_>, asked: Timestamp) -> Held<'a> {
-    Held {
-        buffer,
-        seen: need.from,
-        asked,
-    }
+fn said_at(asked: Timestamp, counters: Counters) -> Evidence {
+    Evidence::Counters(Counters {
+        asked: Some(asked),
+        ..counters
+    })
 }

@@ -11,6 +11,7 @@ mod killed;
 mod next_deploy;
 mod objects;
 mod operator;
+mod presets;
 mod rollback;
 mod running;
 mod stage;

@@ -57,6 +57,16 @@ listed ones. docs/security.md says what a stolen token could do with them.
 - apiGroups: [""]
   resources: [pods]
   verbs: [get, list, watch]
+# Tells which names in the metrics of ingress controllers lead to a workload. They are never written.
+- apiGroups: [""]
+  resources: [services]
+  verbs: [list]
+- apiGroups: [gateway.networking.k8s.io]
+  resources: [httproutes]
+  verbs: [list]
+- apiGroups: [traefik.io]
+  resources: [ingressroutes]
+  verbs: [list]
 # Keeps the templates that are known to have worked, and removes old ones.
 - apiGroups: [apps]
   resources: [controllerrevisions]

@@ -12,7 +12,7 @@ use super::span::{earlier, later};
 use crate::decide::{
     Attention, Counters, Evidence, Observed, Sample, Trigger, TriggerKind, Unknown, ValueAt,
 };
-use crate::observe::evidence::join::{Held, Join, Unwatched};
+use crate::observe::evidence::join::{Join, Unwatched};
 use crate::observe::evidence::wanted;
 use crate::observe::prometheus::buffer::{Buffer, Owner, Stream, Subject as About};
 use crate::observe::prometheus::feeds::HISTORY_MAX;
@@ -191,16 +191,12 @@ impl Recording {
             old: &old,
             ..subject.join(release.from)
         };
-        let held = |buffer| Held {
-            buffer,
-            seen: self.begins.unwrap_or(Timestamp::MIN),
-            asked: Timestamp::MAX,
-        };
+        let seen = self.begins.unwrap_or(Timestamp::MIN);
         let counters = match recorded {
             Recorded::Shape { id, buffer, .. } => {
-                join.counters(id.spec(), held(buffer), &|stream| Ok(requests(stream)))
+                join.counters(id.spec(), buffer, seen, &|stream| Ok(requests(stream)))
             }
-            Recorded::Custom(buffer) => join.custom(held(buffer)),
+            Recorded::Custom(buffer) => join.custom(buffer, seen),
             Recorded::Probes(_)
             | Recorded::Alert(_)
             | Recorded::Values { .. }
@@ -274,20 +270,17 @@ struct Look<'a> {
 impl Look<'_> {
     fn evidence(&self, recorded: &Recorded, trigger: &Trigger) -> Result<Evidence, Unknown> {
         let Self { join, now, .. } = self;
-        let buffer = recorded.held(*now);
-        let held = Held {
-            buffer: &buffer,
-            seen: self.seen(trigger),
-            asked: *now,
-        };
+        let oldest = wanted::oldest(wanted::window(trigger), self.release, *now);
+        let seen = oldest.max(earlier(*now, HISTORY_MAX));
         Ok(match recorded {
-            Recorded::Shape { id, slower, .. } => {
+            Recorded::Shape { id, slower, buffer } => {
                 let read = |stream: &Stream| read(stream, *id, *slower);
-                Evidence::Counters(join.counters(id.spec(), held, &read)?)
+                let buffer = self.held(buffer);
+                Evidence::Counters(join.counters(id.spec(), &buffer, seen, &read)?)
             }
-            Recorded::Custom(_) => Evidence::Counters(join.custom(held)?),
-            Recorded::Probes(_) => Evidence::Counters(join.probes(held)?),
-            Recorded::Alert(_) => Evidence::Firing(join.firing(held)),
+            Recorded::Custom(buffer) => Evidence::Counters(join.custom(&self.held(buffer), seen)?),
+            Recorded::Probes(buffer) => Evidence::Counters(join.probes(&self.held(buffer))?),
+            Recorded::Alert(buffer) => Evidence::Firing(join.firing(&self.held(buffer), *now)),
             Recorded::Values { values, range } => {
                 let start = earlier(*now, *range);
                 let first = values.partition_point(|value| value.at <= start);
@@ -302,9 +295,10 @@ impl Look<'_> {
         })
     }
 
-    fn seen(&self, trigger: &Trigger) -> Timestamp {
-        let oldest = wanted::oldest(wanted::window(trigger), self.release, self.now);
-        oldest.max(earlier(self.now, HISTORY_MAX))
+    /// What the operator would have held: it forgets what is older.
+    fn held(&self, buffer: &Buffer) -> Buffer {
+        let from = earlier(self.now, HISTORY_MAX).as_millisecond();
+        buffer.between(from, self.now.as_millisecond())
     }
 }
 
@@ -316,23 +310,6 @@ fn read(stream: &Stream, id: SpecId, slower: Option<f64>) -> Result<Vec<Sample>,
 }
 
 impl Recorded {
-    /// What the operator would have held of it: it forgets what is older.
-    fn held(&self, now: Timestamp) -> Buffer {
-        let from = earlier(now, HISTORY_MAX).as_millisecond();
-        let buffer = match self {
-            Self::Alert(buffer) => Some(buffer),
-            Self::Shape { .. }
-            | Self::Custom(_)
-            | Self::Probes(_)
-            | Self::Values { .. }
-            | Self::Missing(_) => self.buffer(),
-        };
-        buffer.map_or_else(Buffer::default, |buffer| {
-            buffer.between(from, now.as_millisecond())
-        })
-    }
-
-    /// What pods were scraped for.
     fn buffer(&self) -> Option<&Buffer> {
         match self {
             Self::Shape { buffer, .. } | Self::Custom(buffer) | Self::Probes(buffer) => {

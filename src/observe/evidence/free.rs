@@ -2,7 +2,7 @@
 
 use jiff::SignedDuration;
 
-use super::{Asking, Found, held};
+use super::{Asking, Found, said_at};
 use crate::api::promql::{self, Confinement};
 use crate::decide::{Evidence, PromQl, Unknown};
 use crate::observe::prometheus::feeds::{FreeKey, FreeQuery};
@@ -18,10 +18,10 @@ impl Asking<'_> {
         let series = self.series(metric, None);
         let need = self.need(window, None);
         let feeds = &self.eyes.feeds;
-        let counters = feeds.wanted(&series, need, self.now, |buffer, asked| {
-            self.join().custom(held(buffer, need, asked))
-        })??;
-        Ok(Evidence::Counters(counters))
+        feeds.wanted(&series, need, self.now, |buffer, asked| {
+            let counters = self.join().custom(buffer, need.from);
+            counters.map(|counters| said_at(asked, counters))
+        })?
     }
 
     /// The worst values of a query.

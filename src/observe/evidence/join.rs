@@ -35,16 +35,6 @@ pub struct Join<'a> {
     pub release: Timestamp,
 }
 
-/// What a source has answered.
-#[derive(Clone, Copy, Debug)]
-pub struct Held<'a> {
-    pub buffer: &'a Buffer,
-    /// Since when samples have been asked for.
-    pub seen: Timestamp,
-    /// When it was asked last.
-    pub asked: Timestamp,
-}
-
 /// A ReplicaSet whose pods nobody watches. They are known by how it names them.
 ///
 /// Nobody knows when they were born; that they are as old as the ReplicaSet means that only what
@@ -69,7 +59,7 @@ impl Join<'_> {
         }
     }
 
-    /// Returns the counters of a shape.
+    /// Returns the counters of a shape, whose samples have been asked for since `seen`.
     ///
     /// # Errors
     ///
@@ -77,7 +67,8 @@ impl Join<'_> {
     pub fn counters(
         &self,
         spec: &Spec,
-        held: Held<'_>,
+        buffer: &Buffer,
+        seen: Timestamp,
         read: Read<'_>,
     ) -> Result<Counters, Unknown> {
         if !spec.identity.tells_revisions_apart()
@@ -88,7 +79,7 @@ impl Join<'_> {
             });
         }
         let streams = Streams {
-            buffer: held.buffer,
+            buffer,
             one_target: spec.one_target,
             read,
         };
@@ -96,7 +87,7 @@ impl Join<'_> {
             Identity::Pod { .. } => None,
             // Waypoints report on workloads whose pods have no sidecars.
             Identity::Istio { .. } => {
-                let pods = self.by_pod(&streams, held)?;
+                let pods = self.by_pod(&streams)?;
                 if !pods.new.is_empty() || !pods.old.is_empty() {
                     return Ok(found(spec, pods));
                 }
@@ -108,8 +99,8 @@ impl Join<'_> {
             | Identity::EnvoyGatewayCluster => Some(self.in_front(spec.identity)),
         };
         let counters = match in_front {
-            None => self.by_pod(&streams, held)?,
-            Some(owners) => self.by_time(&streams, &owners, held)?,
+            None => self.by_pod(&streams)?,
+            Some(owners) => self.by_time(&streams, &owners, seen)?,
         };
         Ok(found(spec, counters))
     }
@@ -120,13 +111,13 @@ impl Join<'_> {
     /// # Errors
     ///
     /// Why they say nothing, which is data for the caller.
-    pub fn custom(&self, held: Held<'_>) -> Result<Counters, Unknown> {
-        let streams = plain(held.buffer);
+    pub fn custom(&self, buffer: &Buffer, seen: Timestamp) -> Result<Counters, Unknown> {
+        let streams = plain(buffer);
         let all = self.here(Subject::All);
-        if held.buffer.about(&all, false).is_empty() {
-            self.by_pod(&streams, held)
+        if buffer.about(&all, false).is_empty() {
+            self.by_pod(&streams)
         } else {
-            self.by_time(&streams, &[all], held)
+            self.by_time(&streams, &[all], seen)
         }
     }
 
@@ -135,14 +126,14 @@ impl Join<'_> {
     /// # Errors
     ///
     /// Why they say nothing, which is data for the caller.
-    pub fn probes(&self, held: Held<'_>) -> Result<Counters, Unknown> {
-        self.by_pod(&plain(held.buffer), held)
+    pub fn probes(&self, buffer: &Buffer) -> Result<Counters, Unknown> {
+        self.by_pod(&plain(buffer))
     }
 
-    /// Returns when an alert fired.
+    /// Returns when an alert fired, as far as the source had said it at `until`.
     #[must_use]
-    pub fn firing(&self, held: Held<'_>) -> Firing {
-        let streams = held.buffer.about(&self.here(Subject::All), false);
+    pub fn firing(&self, buffer: &Buffer, until: Timestamp) -> Firing {
+        let streams = buffer.about(&self.here(Subject::All), false);
         let times = streams.iter().flat_map(|stream| stream.times());
         let mut seen: Vec<i64> = times.copied().collect();
         seen.sort_unstable();
@@ -153,7 +144,7 @@ impl Join<'_> {
                 .into_iter()
                 .filter_map(|at| Timestamp::from_millisecond(at).ok())
                 .collect(),
-            asked: Some(held.asked),
+            asked: Some(until),
             interval: gap.map(SignedDuration::from_millis),
         }
     }
@@ -178,7 +169,7 @@ impl Join<'_> {
         )
     }
 
-    fn by_pod(&self, streams: &Streams<'_, Unknown>, held: Held<'_>) -> Result<Counters, Unknown> {
+    fn by_pod(&self, streams: &Streams<'_, Unknown>) -> Result<Counters, Unknown> {
         let owner = |name: &str| self.here(Subject::Pod(name.to_owned()));
         let unwatched = self.unwatched.map(|one| self.named_by(one, streams.buffer));
         let new = unwatched.as_deref().unwrap_or(self.new);
@@ -190,9 +181,7 @@ impl Join<'_> {
         Ok(Counters {
             new: streams.by_pod(new, &owner)?,
             old,
-            preset: None,
-            before_and_after: false,
-            asked: Some(held.asked),
+            ..Counters::default()
         })
     }
 
@@ -200,15 +189,14 @@ impl Join<'_> {
         &self,
         streams: &Streams<'_, Unknown>,
         owners: &[Owner],
-        held: Held<'_>,
+        seen: Timestamp,
     ) -> Result<Counters, Unknown> {
-        let (old, new) = streams.by_time(owners, self.release, held.seen)?;
+        let (old, new) = streams.by_time(owners, self.release, seen)?;
         Ok(Counters {
             new,
             old,
-            preset: None,
             before_and_after: true,
-            asked: Some(held.asked),
+            ..Counters::default()
         })
     }
 

@@ -58,7 +58,7 @@ pub fn needs_paths(triggers: &[Trigger]) -> bool {
 #[must_use]
 pub fn candidates(shape: &Shape, latency: bool) -> Vec<SpecId> {
     SpecId::of(shape.preset)
-        .filter(|id| !latency || id.spec().latency.is_some())
+        .filter(|id| id.tells(latency))
         .filter(|id| id.fits(&shape.labels))
         .collect()
 }

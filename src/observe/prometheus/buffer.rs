@@ -8,6 +8,10 @@ use std::collections::hash_map::Entry;
 
 use super::answer::Millisecond;
 
+/// Gaps of a stream of which the median is taken: more than a restart of Prometheus spoils, and few
+/// enough to follow a change of the scrape interval within minutes.
+const GAPS: usize = 8;
+
 /// What a series is about, beside its namespace.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Subject {
@@ -220,13 +224,18 @@ impl Stream {
         bounds
     }
 
-    /// Returns the gap between the two newest samples.
+    /// Returns the median of the newest gaps between samples; the lower one of two. A scrape that was
+    /// missed, or one that came early because Prometheus was restarted, does not change it.
     #[must_use]
     pub fn gap(&self) -> Option<Millisecond> {
-        match self.times.as_slice() {
-            [.., before, newest] => Some(newest - before),
-            _ => None,
-        }
+        let newest = self.times.len().saturating_sub(GAPS + 1);
+        let mut gaps: Vec<Millisecond> = self.times[newest..]
+            .windows(2)
+            .map(|pair| pair[1] - pair[0])
+            .collect();
+        gaps.sort_unstable();
+        let median = gaps.len().checked_sub(1)? / 2;
+        gaps.get(median).copied()
     }
 }
 
@@ -332,11 +341,16 @@ impl Buffer {
         self.0.keys()
     }
 
-    /// Returns the smallest gap between the two newest samples of any stream: the scrape interval.
+    /// Returns the lower quartile of the gaps of all streams: the scrape interval. A few streams that
+    /// have samples more often do not change it, and a minority does not wait for slow ones. Of three
+    /// it is the one in the middle, of two the lower one.
     #[must_use]
     pub fn gap(&self) -> Option<Millisecond> {
         let streams = self.0.values().flatten();
-        streams.filter_map(Stream::gap).min()
+        let mut gaps: Vec<Millisecond> = streams.filter_map(Stream::gap).collect();
+        gaps.sort_unstable();
+        let middle = gaps.len().checked_sub(1)? / 2;
+        gaps.get((gaps.len() / 4).max(1).min(middle)).copied()
     }
 
     /// Returns whether there is nothing.

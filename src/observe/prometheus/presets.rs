@@ -3,17 +3,21 @@
 //! Says what a shape looks like. Who asks for it is [`super::feeds`]; what a series of it is about is
 //! read in [`super::series`].
 
+mod specs;
+
 use std::borrow::Cow;
 
 use super::answer::Labels;
 use crate::decide::{LabelNames, Preset};
+
+pub use self::specs::SPECS;
 
 /// One shape of request metrics, as one kind of set-up labels it.
 #[derive(Debug)]
 pub struct Spec {
     pub preset: Preset,
     /// Names of counters. The first that a pod has data under counts for it, the others would count
-    /// the same requests again.
+    /// the same requests again. None where only how long requests take is known by another name.
     pub counters: &'static [&'static str],
     /// Names under which the count of a native histogram is a counter too, after `counters`.
     pub native_counters: &'static [&'static str],
@@ -46,8 +50,8 @@ pub enum Unit {
 pub enum Failed {
     /// The first of these labels that is there begins with 5: a code, or a class such as `5xx`.
     Code(&'static [&'static str]),
-    /// The label holds the name of a code of gRPC that is the server's fault.
-    Grpc(&'static str),
+    /// The first of these labels that is there holds a code of gRPC that is the server's fault.
+    Grpc(&'static [&'static str]),
     /// By `response_code`, or by `grpc_response_status` for gRPC, whose HTTP status is always 200.
     Istio,
     /// The proxy has classified the response itself, retries and gRPC included.
@@ -95,189 +99,6 @@ impl Identity {
     }
 }
 
-const POD: Identity = Identity::Pod {
-    namespace: "namespace",
-    pod: "pod",
-};
-
-/// How the client libraries that people use most name the label of the status code.
-const HTTP_CODES: &[&str] = &[
-    "code",
-    "status",
-    "status_code",
-    "http_status",
-    "response_code",
-];
-
-const ENVOY_CODES: &[&str] = &["envoy_response_code", "envoy_response_code_class"];
-/// The second counts by class and is there where the first is filtered out.
-const ENVOY_COUNTERS: &[&str] = &["envoy_cluster_upstream_rq", "envoy_cluster_upstream_rq_xx"];
-const ENVOY_LATENCY: Histogram = Histogram {
-    name: "envoy_cluster_upstream_rq_time",
-    unit: Unit::Milliseconds,
-};
-
-const INGRESS_NGINX: Spec = Spec {
-    preset: Preset::IngressNginx,
-    counters: &["nginx_ingress_controller_requests"],
-    native_counters: &[],
-    own: "",
-    failed: Failed::Code(&["status"]),
-    latency: Some(Histogram {
-        name: "nginx_ingress_controller_request_duration_seconds",
-        unit: Unit::Seconds,
-    }),
-    identity: Identity::Service {
-        namespace: "exported_namespace",
-        service: "exported_service",
-    },
-    one_target: false,
-};
-
-const TRAEFIK: Spec = Spec {
-    preset: Preset::Traefik,
-    counters: &["traefik_service_requests_total"],
-    native_counters: &[],
-    own: "",
-    failed: Failed::Code(&["code"]),
-    latency: Some(Histogram {
-        name: "traefik_service_request_duration_seconds",
-        unit: Unit::Seconds,
-    }),
-    identity: Identity::Traefik {
-        service: "exported_service",
-    },
-    one_target: false,
-};
-
-/// In the order in which `Auto` looks: meshes first, whose proxies count also what the app could not
-/// answer; then what the apps count themselves; last what is counted in front of them, which does not
-/// tell revisions apart. A preset with more than one entry is labelled in more than one way.
-pub const SPECS: &[Spec] = &[
-    Spec {
-        preset: Preset::Istio,
-        counters: &["istio_requests_total"],
-        native_counters: &[],
-        // What the source reports is about this pod too, and would count everything twice.
-        own: r#"reporter=~"destination|waypoint""#,
-        failed: Failed::Istio,
-        latency: Some(Histogram {
-            name: "istio_request_duration_milliseconds",
-            unit: Unit::Milliseconds,
-        }),
-        identity: Identity::Istio { pod: "pod" },
-        one_target: true,
-    },
-    Spec {
-        preset: Preset::Linkerd,
-        counters: &["response_total"],
-        native_counters: &[],
-        own: r#"direction="inbound""#,
-        failed: Failed::Linkerd,
-        latency: Some(Histogram {
-            name: "response_latency_ms",
-            unit: Unit::Milliseconds,
-        }),
-        identity: POD,
-        one_target: true,
-    },
-    Spec {
-        preset: Preset::OpenTelemetry,
-        counters: &[
-            "http_server_request_duration_seconds_count",
-            // The conventions before they were stable.
-            "http_server_duration_milliseconds_count",
-        ],
-        native_counters: &["http_server_request_duration_seconds"],
-        own: "",
-        failed: Failed::OpenTelemetry,
-        latency: Some(Histogram {
-            name: "http_server_request_duration_seconds",
-            unit: Unit::Seconds,
-        }),
-        identity: POD,
-        one_target: false,
-    },
-    Spec {
-        preset: Preset::Micrometer,
-        counters: &["http_server_requests_seconds_count"],
-        native_counters: &["http_server_requests_seconds"],
-        own: "",
-        failed: Failed::Micrometer,
-        latency: Some(Histogram {
-            name: "http_server_requests_seconds",
-            unit: Unit::Seconds,
-        }),
-        identity: POD,
-        one_target: false,
-    },
-    Spec {
-        preset: Preset::HttpRequests,
-        counters: &[
-            "http_requests_total",
-            "http_request_duration_seconds_count",
-            "http_server_requests_total",
-            "http_request_total",
-        ],
-        native_counters: &["http_request_duration_seconds"],
-        own: "",
-        failed: Failed::Code(HTTP_CODES),
-        latency: Some(Histogram {
-            name: "http_request_duration_seconds",
-            unit: Unit::Seconds,
-        }),
-        identity: POD,
-        one_target: false,
-    },
-    Spec {
-        preset: Preset::Grpc,
-        counters: &["grpc_server_handled_total"],
-        native_counters: &[],
-        own: "",
-        failed: Failed::Grpc("grpc_code"),
-        latency: Some(Histogram {
-            name: "grpc_server_handling_seconds",
-            unit: Unit::Seconds,
-        }),
-        identity: POD,
-        one_target: false,
-    },
-    INGRESS_NGINX,
-    // Scraped with honorLabels: nothing had to be renamed.
-    Spec {
-        identity: Identity::Service {
-            namespace: "namespace",
-            service: "service",
-        },
-        ..INGRESS_NGINX
-    },
-    TRAEFIK,
-    Spec {
-        identity: Identity::Traefik { service: "service" },
-        ..TRAEFIK
-    },
-    Spec {
-        preset: Preset::Contour,
-        counters: ENVOY_COUNTERS,
-        native_counters: &[],
-        own: "",
-        failed: Failed::Code(ENVOY_CODES),
-        latency: Some(ENVOY_LATENCY),
-        identity: Identity::ContourCluster,
-        one_target: false,
-    },
-    Spec {
-        preset: Preset::EnvoyGateway,
-        counters: ENVOY_COUNTERS,
-        native_counters: &[],
-        own: "",
-        failed: Failed::Code(ENVOY_CODES),
-        latency: Some(ENVOY_LATENCY),
-        identity: Identity::EnvoyGatewayCluster,
-        one_target: false,
-    },
-];
-
 /// Where a [`Spec`] stands in [`SPECS`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SpecId(usize);
@@ -302,9 +123,26 @@ impl SpecId {
     /// label to look at, other spellings of the same shape are not tried.
     #[must_use]
     pub fn fits(self, labels: &LabelNames) -> bool {
-        let same = |other: &Spec| other.preset == self.spec().preset;
+        let spec = self.spec();
+        let latency = |spec: &Spec| spec.latency.map(|histogram| histogram.name);
+        let same = |other: &Spec| {
+            other.preset == spec.preset
+                && other.counters == spec.counters
+                && latency(other) == latency(spec)
+        };
         let first = SPECS.iter().position(same) == Some(self.0);
         labels.namespace.is_none() || first
+    }
+
+    /// Says whether this shape tells how long requests take, for `latency`, or what became of them.
+    #[must_use]
+    pub fn tells(self, latency: bool) -> bool {
+        let spec = self.spec();
+        if latency {
+            spec.latency.is_some()
+        } else {
+            !spec.counters.is_empty()
+        }
     }
 
     /// Returns the shape.
@@ -321,7 +159,10 @@ impl Failed {
         let five = |name: &str| labels.get(name).map(|code| code.starts_with('5'));
         match self {
             Self::Code(names) => names.iter().find_map(|name| five(name)).unwrap_or(false),
-            Self::Grpc(name) => labels.get(name).is_some_and(is_server_fault),
+            Self::Grpc(names) => names
+                .iter()
+                .find_map(|name| labels.get(name))
+                .is_some_and(is_server_fault),
             Self::Istio => {
                 five("response_code") == Some(true)
                     || labels
@@ -342,18 +183,31 @@ impl Failed {
         }
     }
 
-    /// Returns the labels that [`is_failed`](Self::is_failed) reads.
+    /// Says whether a series with these labels tells what became of the requests that it counts.
+    ///
+    /// One that does not would look as if no request had ever failed.
+    #[must_use]
+    pub fn is_told(self, labels: &Labels<'_>) -> bool {
+        self.labels()
+            .iter()
+            .any(|name| labels.get(name).is_some_and(|value| !value.is_empty()))
+    }
+
+    /// Returns the labels that tell what became of requests.
     #[must_use]
     pub const fn labels(self) -> &'static [&'static str] {
         match self {
-            Self::Code(names) => names,
-            Self::Grpc(_) => &["grpc_code"],
+            Self::Code(names) | Self::Grpc(names) => names,
             Self::Istio => &["response_code", "grpc_response_status"],
             Self::Linkerd => &["classification"],
             Self::OpenTelemetry => &[
                 "http_response_status_code",
                 "http_status_code",
                 "error_type",
+                // No status and no error is an answer that was cut short. Only these conventions have
+                // the method under these names; libraries with the same metric call it `method`.
+                "http_request_method",
+                "http_method",
             ],
             Self::Micrometer => &["status", "outcome"],
         }

@@ -38,9 +38,7 @@ impl<'a> Reader<'a> {
     pub fn new(series: &'a Series, role: Role, buffer: &'a mut Buffer) -> Self {
         let mut labels = vec!["__name__", "job", "instance", "le", "result"];
         labels.extend(series.identity_labels());
-        if let Some(spec) = series.spec() {
-            labels.extend(spec.failed.labels());
-        }
+        labels.extend(series.outcome_labels());
         Self {
             series,
             role,
@@ -89,6 +87,9 @@ impl Sink for Reader<'_> {
 
 impl Reader<'_> {
     fn counted(&mut self, owner: Owner, row: &Row<'_>) {
+        if !self.series.is_told(&row.labels) {
+            return;
+        }
         let target = self.target(&row.labels);
         match (&self.series.metric, self.role) {
             (Metric::Custom { .. }, Role::Errors) => {
@@ -195,9 +196,13 @@ pub struct Finds<'a> {
 impl Sink for Finds<'_> {
     fn keeps(&self, label: &str) -> bool {
         self.series.identity_labels().contains(&label)
+            || self.series.outcome_labels().contains(&label)
     }
 
     fn row(&mut self, row: &Row<'_>) -> Result<(), &'static str> {
+        if !self.series.is_told(&row.labels) {
+            return Ok(());
+        }
         self.found.extend(self.series.owner(&row.labels));
         Ok(())
     }

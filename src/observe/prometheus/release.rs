@@ -167,8 +167,6 @@ fn since(first: &Sample, samples: &[Sample]) -> Vec<Sample> {
 mod tests {
     use jiff::SignedDuration;
 
-    use std::cmp::Ordering;
-
     use super::*;
 
     fn at(second: i64) -> Timestamp {
@@ -219,9 +217,9 @@ mod tests {
     fn a_target_that_is_new_counts_from_zero_and_one_that_was_not_looked_at_does_not() {
         let late = &samples(&TRAFFIC[3..]);
         let new = after(late, at(5), at(-100)).expect("new");
-        assert_eq!(new.samples[0].total.total_cmp(&1300.0), Ordering::Equal);
+        assert_eq!(new.samples[0], samples(&[(10, 1300.0, 40.0)])[0]);
         let new = after(late, at(5), at(5)).expect("new");
-        assert_eq!(new.samples[0].total.total_cmp(&0.0), Ordering::Equal);
+        assert_eq!(new.samples[0], samples(&[(10, 0.0, 0.0)])[0]);
     }
 
     #[test]

@@ -153,16 +153,15 @@ impl Series {
                 format!("destination_workload_namespace=~\"{exactly}\"")
             }
             Some(Identity::Traefik { service }) => {
-                format!("{service}=~\"{}\"", with("", "-.+"))
+                format!("{service}=~\"{}\"", with("", "[-_].+"))
             }
             Some(Identity::ContourCluster) => {
                 format!("envoy_cluster_name=~\"{}\"", with("", "_.+"))
             }
-            Some(Identity::EnvoyGatewayCluster) => format!(
-                "envoy_cluster_name=~\"{}|{}\"",
-                with("httproute/", "/.+"),
-                with("grpcroute/", "/.+")
-            ),
+            // What goes by a GRPCRoute is left out: its failures come with the status 200.
+            Some(Identity::EnvoyGatewayCluster) => {
+                format!("envoy_cluster_name=~\"{}\"", with("httproute/", "/.+"))
+            }
         }
     }
 
@@ -253,7 +252,9 @@ impl Series {
                 Some((namespace.to_owned(), Subject::Service(service.to_owned())))
             }
             Identity::EnvoyGatewayCluster => {
-                let (_, rest) = labels.get("envoy_cluster_name")?.split_once('/')?;
+                let rest = labels
+                    .get("envoy_cluster_name")?
+                    .strip_prefix("httproute/")?;
                 let (namespace, route) = rest.split_once('/')?;
                 Some((namespace.to_owned(), Subject::Route(route.to_owned())))
             }
@@ -262,6 +263,29 @@ impl Series {
 }
 
 impl Series {
+    /// Returns the labels that tell what became of requests; none where that is not asked.
+    #[must_use]
+    pub fn outcome_labels(&self) -> &'static [&'static str] {
+        match &self.metric {
+            Metric::Requests(id) => id.spec().failed.labels(),
+            // How long a request took says by itself whether it was too long.
+            Metric::Latency(_) | Metric::Probes(_) | Metric::Alert(_) | Metric::Custom { .. } => {
+                &[]
+            }
+        }
+    }
+
+    /// Says whether a series with these labels tells what became of what it counts.
+    #[must_use]
+    pub fn is_told(&self, labels: &Labels<'_>) -> bool {
+        match &self.metric {
+            Metric::Requests(id) => id.spec().failed.is_told(labels),
+            Metric::Latency(_) | Metric::Probes(_) | Metric::Alert(_) | Metric::Custom { .. } => {
+                true
+            }
+        }
+    }
+
     /// Returns the label that holds a namespace and nothing else.
     #[must_use]
     pub fn plain_namespace_label(&self) -> Option<&str> {
@@ -281,8 +305,13 @@ impl Series {
 /// Returns a query that names everything there is something about, each once.
 #[must_use]
 pub fn finding(series: &Series, narrowed: &Narrowed<'_>) -> String {
-    let labels = series.identity_labels().join(", ");
-    format!("group by ({labels}) ({})", series.selector(narrowed))
+    let mut labels = series.identity_labels();
+    labels.extend(series.outcome_labels());
+    format!(
+        "group by ({}) ({})",
+        labels.join(", "),
+        series.selector(narrowed)
+    )
 }
 
 /// Returns a query that names the edges of buckets of every namespace: those that there are, or those

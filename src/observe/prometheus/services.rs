@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
+use sha2::{Digest as _, Sha256};
 
 use super::buffer::{Owner, Subject};
 use super::presets::Identity;
@@ -38,22 +39,35 @@ struct Rule {
     services: Vec<String>,
 }
 
+/// A route of an `IngressRoute` that leads to one Service: Traefik makes a service of its own of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct OwnService {
+    /// As Traefik calls it, one way or the other.
+    names: [String; 2],
+    service: String,
+}
+
 /// What leads to the pods of one namespace.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Paths {
     services: Vec<Service>,
     rules: Vec<Rule>,
+    own_services: Vec<OwnService>,
 }
 
 impl Paths {
-    fn read(services: &[Value], routes: &[Value]) -> Self {
+    fn read(services: &[Value], routes: &[Value], ingress_routes: &[Value]) -> Self {
+        let all = |objects: &[Value]| objects.len().min(OBJECTS_MAX);
         Self {
-            services: services
+            services: services[..all(services)]
                 .iter()
-                .take(OBJECTS_MAX)
                 .filter_map(service)
                 .collect(),
-            rules: routes.iter().take(OBJECTS_MAX).flat_map(rules).collect(),
+            rules: routes[..all(routes)].iter().flat_map(rules).collect(),
+            own_services: ingress_routes[..all(ingress_routes)]
+                .iter()
+                .flat_map(own_services)
+                .collect(),
         }
     }
 
@@ -77,12 +91,8 @@ impl Paths {
                 .iter()
                 .map(|service| here(Subject::Service(service.name.clone())))
                 .collect(),
-            Identity::Traefik { .. } => services
-                .iter()
-                .flat_map(|service| {
-                    let ports = service.ports.iter();
-                    ports.map(|port| format!("{namespace}-{}-{port}", service.name))
-                })
+            Identity::Traefik { .. } => self
+                .traefik_services(&services, namespace)
                 .map(|name| (String::new(), Subject::TraefikService(name)))
                 .collect(),
             Identity::EnvoyGatewayCluster => self
@@ -95,6 +105,29 @@ impl Paths {
                 .map(|rule| here(Subject::Route(rule.name.clone())))
                 .collect(),
         }
+    }
+}
+
+impl Paths {
+    /// Returns what Traefik may call these Services, and the routes that lead to one of them.
+    fn traefik_services<'a>(
+        &'a self,
+        services: &'a [&Service],
+        namespace: &'a str,
+    ) -> impl Iterator<Item = String> + 'a {
+        let of_ports = services.iter().flat_map(move |service| {
+            let ports = service.ports.iter();
+            ports.flat_map(move |port| {
+                let name = [namespace, &service.name, port];
+                // The second with `safeNaming`.
+                [normalized(&name.join("-")), name.join("_")]
+            })
+        });
+        let of_routes = self.own_services.iter().filter(move |own| {
+            let mut names = services.iter().map(|service| &service.name);
+            names.any(|name| *name == own.service)
+        });
+        of_ports.chain(of_routes.flat_map(|own| own.names.clone()))
     }
 }
 
@@ -149,6 +182,55 @@ fn rules(object: &Value) -> Vec<Rule> {
             services: backends(rule, namespace),
         })
         .collect()
+}
+
+/// Names what Traefik makes of the routes of an `IngressRoute`. Several Services under one route keep
+/// names of their own, and what is no Service has none.
+fn own_services(object: &Value) -> Vec<OwnService> {
+    let (Some(namespace), Some(name)) = (
+        text(object, "/metadata/namespace"),
+        text(object, "/metadata/name"),
+    ) else {
+        return Vec::new();
+    };
+    let routes = object.pointer("/spec/routes").and_then(Value::as_array);
+    let named = |(number, route): (usize, &Value)| {
+        let [only] = route.get("services")?.as_array()?.as_slice() else {
+            return None;
+        };
+        let field = |name: &str| only.get(name).and_then(Value::as_str);
+        let here = field("kind").is_none_or(|kind| kind == "Service")
+            && field("namespace").is_none_or(|other| other == namespace);
+        let service = field("name").filter(|_| here)?.to_owned();
+        let rule = route.get("match")?.as_str()?;
+        Some(OwnService {
+            names: [
+                normalized(&format!("{namespace}-{name}-{}", digest_of_rule(rule))),
+                format!("{namespace}_{name}_{number}"),
+            ],
+            service,
+        })
+    };
+    routes
+        .into_iter()
+        .flatten()
+        .enumerate()
+        .filter_map(named)
+        .collect()
+}
+
+/// The first ten bytes of its SHA-256, in hexadecimal digits.
+fn digest_of_rule(rule: &str) -> String {
+    let mut digest = format!("{:x}", Sha256::digest(rule));
+    digest.truncate(20);
+    digest
+}
+
+/// Traefik makes one dash of whatever is neither a letter nor a digit.
+fn normalized(name: &str) -> String {
+    let parts = name.split(|character: char| !character.is_alphanumeric());
+    let parts: Vec<&str> = parts.filter(|part| !part.is_empty()).collect();
+    parts.join("-")
 }
 
 /// Names the Services of the route's own namespace that a rule leads to.
@@ -216,17 +298,25 @@ async fn read(cluster: &dyn Cluster, namespace: &str) -> Result<Paths, String> {
     let services = list(cluster, kinds::SERVICES, namespace)
         .await
         .map_err(|error| format!("the Services of the namespace cannot be listed: {error}"))?;
-    let routes = match list(cluster, kinds::HTTP_ROUTES, namespace).await {
-        Ok(routes) => routes,
+    let routes = list_if_served(cluster, kinds::HTTP_ROUTES, namespace).await?;
+    let ingress_routes = list_if_served(cluster, kinds::INGRESS_ROUTES, namespace).await?;
+    Ok(Paths::read(&services, &routes, &ingress_routes))
+}
+
+async fn list_if_served(
+    cluster: &dyn Cluster,
+    kind: Kind,
+    namespace: &str,
+) -> Result<Vec<Value>, String> {
+    match list(cluster, kind, namespace).await {
+        Ok(objects) => Ok(objects),
         // The kind is not served, or not granted: then nothing is joined by it.
-        Err(port::Error::NotFound | port::Error::Forbidden { .. }) => Vec::new(),
-        Err(error) => {
-            return Err(format!(
-                "the HTTPRoutes of the namespace cannot be listed: {error}"
-            ));
-        }
-    };
-    Ok(Paths::read(&services, &routes))
+        Err(port::Error::NotFound | port::Error::Forbidden { .. }) => Ok(Vec::new()),
+        Err(error) => Err(format!(
+            "the {}s of the namespace cannot be listed: {error}",
+            kind.kind
+        )),
+    }
 }
 
 async fn list(

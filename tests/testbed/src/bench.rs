@@ -63,6 +63,29 @@ impl Figures {
             .collect()
     }
 
+    /// Reads what [`Figures::write`] wrote. What is no number is left out.
+    ///
+    /// # Errors
+    ///
+    /// When the file cannot be read, or is no JSON object.
+    pub fn read(file: &Path) -> anyhow::Result<Self> {
+        let text =
+            fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
+        let values: BTreeMap<String, Value> = serde_json::from_str(&text)
+            .with_context(|| format!("{} is no flat JSON", file.display()))?;
+        let numbers = values.into_iter();
+        Ok(Self(
+            numbers
+                .filter_map(|(name, value)| Some((name, value.as_f64()?)))
+                .collect(),
+        ))
+    }
+
+    /// Takes in all figures of `others`.
+    pub fn take_in(&mut self, others: Self) {
+        self.0.extend(others.0);
+    }
+
     /// Writes the figures as one flat JSON object.
     ///
     /// # Errors
@@ -196,6 +219,16 @@ mod tests {
         check("cores", 0.05, &[]);
         check("cores", 0.049, &["cores is 0.0500 x, the limit is 0.049"]);
         check("seconds", 9.0, &["seconds is not known, the limit is 9 x"]);
+    }
+
+    #[test]
+    fn what_was_written_is_read() {
+        let name = format!("astern-figures-{}.json", std::process::id());
+        let file = std::env::temp_dir().join(name);
+        figures().write(&file).unwrap();
+        let read = Figures::read(&file);
+        fs::remove_file(&file).unwrap();
+        assert_eq!(read.unwrap(), figures());
     }
 
     #[test]

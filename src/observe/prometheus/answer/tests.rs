@@ -2,12 +2,15 @@
 
 use super::*;
 
-type Values = Vec<(Millisecond, f64)>;
-type Histograms = Vec<(Millisecond, NativeHistogram)>;
+/// The pod, its values, its histograms.
+type Kept = (
+    String,
+    Vec<(Millisecond, f64)>,
+    Vec<(Millisecond, NativeHistogram)>,
+);
 
-/// By pod.
 #[derive(Debug, Default, PartialEq)]
-struct Rows(Vec<(String, Values, Histograms)>);
+struct Rows(Vec<Kept>);
 
 impl Sink for Rows {
     fn keeps(&self, label: &str) -> bool {

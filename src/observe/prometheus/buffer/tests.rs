@@ -165,6 +165,48 @@ fn readable(buffer: &Buffer) -> Vec<(i64, f64, f64)> {
         .collect()
 }
 
+/// A buffer with one stream per list of times.
+fn scraped(lists: &[&[i64]]) -> Buffer {
+    let mut buffer = Buffer::default();
+    for (instance, times) in (0..).zip(lists) {
+        let values: Vec<(i64, f64)> = times.iter().map(|time| (*time, 1.0)).collect();
+        let stream = buffer.stream(owner(), target(0, instance, 1));
+        stream.add(Column::Total, &values);
+    }
+    buffer
+}
+
+#[test]
+fn the_gap_of_a_stream_is_not_that_of_one_odd_scrape() {
+    check_gap(&[&[1]], None);
+    check_gap(&[&[1, 16]], Some(15));
+    // The newest came early, because Prometheus was restarted; one was missed before.
+    check_gap(&[&[0, 15, 30, 60, 75, 79]], Some(15));
+    // It was another one until a while ago.
+    let changed: Vec<i64> = (0..20)
+        .map(|count| count * 60)
+        .chain([1145, 1150, 1155, 1160, 1165])
+        .collect();
+    check_gap(&[&changed], Some(5));
+}
+
+#[test]
+fn the_gap_of_all_is_neither_that_of_one_odd_stream_nor_that_of_slow_ones() {
+    let often: &[i64] = &[0, 2, 4, 6, 8, 10];
+    let usual: &[i64] = &[1, 16, 31];
+    let seldom: &[i64] = &[2, 62, 122];
+    check_gap(&[usual, often, usual], Some(15));
+    check_gap(&[usual, often, usual, usual, usual], Some(15));
+    check_gap(&[seldom, seldom, usual, seldom, usual, seldom], Some(15));
+    check_gap(&[usual, seldom], Some(15));
+    check_gap(&[], None);
+}
+
+#[track_caller]
+fn check_gap(lists: &[&[i64]], expected: Option<i64>) {
+    assert_eq!(scraped(lists).gap(), expected);
+}
+
 proptest! {
     /// Whatever the ticks and however they overlap, as long as they leave no gap.
     #[test]

@@ -10,7 +10,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::namespace::FORGET_AFTER;
 use crate::decide::Unknown;
-use crate::observe::prometheus::buffer::Owner;
+use crate::observe::prometheus::buffer::{Owner, Subject};
 use crate::observe::prometheus::presets::SpecId;
 use crate::observe::prometheus::series::{Metric, Series};
 
@@ -186,7 +186,7 @@ impl Finder {
         }
         if let Ok(found) = found {
             let known = search.found.entry(candidate).or_default();
-            known.retain(|(namespace, _)| !namespace.is_empty() && !namespaces.contains(namespace));
+            known.retain(|owner| !is_asked_for(owner, namespaces));
             known.extend(found);
         }
         if search.asking > 0 {
@@ -194,6 +194,18 @@ impl Finder {
         }
         namespaces.to_vec()
     }
+}
+
+/// Says whether a question about `namespaces` was also one about `owner`.
+fn is_asked_for((namespace, subject): &Owner, namespaces: &[String]) -> bool {
+    let Subject::TraefikService(service) = subject else {
+        return namespaces.contains(namespace);
+    };
+    // Where the name of the namespace ends cannot be told. The question asked for all that begin so.
+    namespaces.iter().any(|namespace| {
+        let rest = service.strip_prefix(namespace.as_str());
+        rest.is_some_and(|rest| rest.starts_with(['-', '_']))
+    })
 }
 
 impl Seeking {
@@ -229,3 +241,6 @@ pub fn with_shape(series: &Series, shape: SpecId) -> Series {
         ..series.clone()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,5 +1,6 @@
 //! Which requests each shape takes to have failed.
 
+use super::specs::HTTP_CODES;
 use super::*;
 
 #[track_caller]
@@ -92,6 +93,41 @@ fn grpc_codes_that_are_the_servers_fault_fail_however_they_are_spelled() {
 }
 
 #[test]
+fn grpc_codes_are_found_under_the_name_that_java_and_python_gave_them_first() {
+    check(Preset::Grpc, &[("code", "INTERNAL")], true);
+    check(Preset::Grpc, &[("code", "OK")], false);
+    check(
+        Preset::Grpc,
+        &[("code", "INTERNAL"), ("grpc_code", "OK")],
+        false,
+    );
+}
+
+#[track_caller]
+fn check_told(preset: Preset, labels: &[(&str, &str)], told: bool) {
+    for id in SpecId::of(preset) {
+        let labels: Labels<'_> = labels.iter().copied().collect();
+        assert_eq!(id.spec().failed.is_told(&labels), told, "{labels:?}");
+    }
+}
+
+#[test]
+fn a_series_without_an_outcome_does_not_count_as_success() {
+    let method = ("method", "GET");
+    check_told(Preset::HttpRequests, &[method], false);
+    check_told(Preset::HttpRequests, &[method, ("code", "")], false);
+    check_told(Preset::HttpRequests, &[method, ("status", "200")], true);
+    check_told(Preset::Grpc, &[("grpc_method", "Pay")], false);
+    // Ruby's middleware has a histogram of the same name, without the status.
+    check_told(Preset::OpenTelemetry, &[method, ("path", "/pay")], false);
+    check_told(
+        Preset::OpenTelemetry,
+        &[("http_request_method", "GET")],
+        true,
+    );
+}
+
+#[test]
 fn istio_counts_grpc_that_failed_behind_a_200() {
     check(Preset::Istio, &[("response_code", "500")], true);
     check(Preset::Istio, &[("code", "500")], false);
@@ -153,7 +189,19 @@ fn a_label_that_a_policy_names_leaves_one_spelling_of_a_shape() {
     };
     for preset in Preset::ALL {
         let fitting = SpecId::of(preset).filter(|id| id.fits(&named)).count();
-        let expected = if preset == Preset::Auto { 10 } else { 1 };
+        // Those whose latency has more than one name are more than one shape, however labelled.
+        let expected = match preset {
+            Preset::Auto => 14,
+            Preset::HttpRequests => 3,
+            Preset::OpenTelemetry | Preset::Grpc => 2,
+            Preset::Istio
+            | Preset::Linkerd
+            | Preset::Micrometer
+            | Preset::IngressNginx
+            | Preset::Traefik
+            | Preset::Contour
+            | Preset::EnvoyGateway => 1,
+        };
         assert_eq!(fitting, expected, "{preset:?}");
     }
 }

@@ -56,12 +56,13 @@ fn one_selector_serves_all_namespaces() {
     check_requests(
         Preset::HttpRequests,
         &[
-            r#"{__name__=~"http_requests_total|http_request_duration_seconds_count|http_server_requests_total|http_request_total|http_request_duration_seconds",namespace=~"pay-ments|shop"}"#,
+            r#"{__name__=~"http_requests_total|http_request_duration_seconds_count|http_server_requests_total|http_request_total|http_requests_received_total|flask_http_request_total|django_http_responses_total_by_status_total|http_request_duration_milliseconds_count|http_request_duration_seconds",namespace=~"pay-ments|shop"}"#,
         ],
     );
     check_requests(
         Preset::IngressNginx,
         &[
+            r#"nginx_ingress_controller_requests{exported_namespace=~"pay-ments|shop"}"#,
             r#"nginx_ingress_controller_requests{exported_namespace=~"pay-ments|shop"}"#,
             r#"nginx_ingress_controller_requests{namespace=~"pay-ments|shop"}"#,
         ],
@@ -69,8 +70,8 @@ fn one_selector_serves_all_namespaces() {
     check_requests(
         Preset::Traefik,
         &[
-            r#"traefik_service_requests_total{exported_service=~"pay-ments-.+|shop-.+"}"#,
-            r#"traefik_service_requests_total{service=~"pay-ments-.+|shop-.+"}"#,
+            r#"traefik_service_requests_total{exported_service=~"pay-ments[-_].+|shop[-_].+"}"#,
+            r#"traefik_service_requests_total{service=~"pay-ments[-_].+|shop[-_].+"}"#,
         ],
     );
     check_requests(
@@ -82,7 +83,7 @@ fn one_selector_serves_all_namespaces() {
     check_requests(
         Preset::EnvoyGateway,
         &[
-            r#"{__name__=~"envoy_cluster_upstream_rq|envoy_cluster_upstream_rq_xx",envoy_cluster_name=~"httproute/pay-ments/.+|httproute/shop/.+|grpcroute/pay-ments/.+|grpcroute/shop/.+"}"#,
+            r#"{__name__=~"envoy_cluster_upstream_rq|envoy_cluster_upstream_rq_xx",envoy_cluster_name=~"httproute/pay-ments/.+|httproute/shop/.+"}"#,
         ],
     );
     check(
@@ -199,6 +200,18 @@ fn what_a_series_is_about_is_in_its_labels() {
         ],
         Some(("shop", Subject::Workload("checkout".to_owned()))),
     );
+    check_owner(
+        shapes(Preset::OpenTelemetry)[1],
+        &[
+            ("k8s_namespace_name", "shop"),
+            ("k8s_pod_name", "checkout-1"),
+        ],
+        Some(("shop", Subject::Pod("checkout-1".to_owned()))),
+    );
+}
+
+#[test]
+fn what_is_counted_in_front_of_pods_is_about_services_or_routes() {
     let service = || Subject::Service("checkout".to_owned());
     check_owner(
         shapes(Preset::IngressNginx)[0],
@@ -211,6 +224,11 @@ fn what_a_series_is_about_is_in_its_labels() {
     );
     check_owner(
         shapes(Preset::IngressNginx)[1],
+        &[("exported_namespace", "shop"), ("service", "checkout")],
+        Some(("shop", service())),
+    );
+    check_owner(
+        shapes(Preset::IngressNginx)[2],
         &[("namespace", "shop"), ("service", "checkout")],
         Some(("shop", service())),
     );
@@ -239,6 +257,11 @@ fn what_a_series_is_about_is_in_its_labels() {
         &[("envoy_cluster_name", "httproute/shop/checkout/rule/0")],
         Some(("shop", Subject::Route("checkout/rule/0".to_owned()))),
     );
+    check_owner(
+        shapes(Preset::EnvoyGateway)[0],
+        &[("envoy_cluster_name", "grpcroute/shop/checkout/rule/0")],
+        None,
+    );
 }
 
 #[test]
@@ -258,11 +281,11 @@ fn names_of_objects_never_leave_their_quotes() {
 }
 
 #[test]
-fn a_search_names_each_owner_once() {
+fn a_search_names_each_owner_and_what_tells_failures() {
     let id = shapes(Preset::Istio)[0];
     assert_eq!(
         finding(&series(Metric::Requests(id)), &narrowed(&namespaces()[1..])),
-        r#"group by (reporter, destination_workload, destination_workload_namespace, pod) (istio_requests_total{destination_workload_namespace=~"shop",reporter=~"destination|waypoint"})"#
+        r#"group by (reporter, destination_workload, destination_workload_namespace, pod, response_code, grpc_response_status) (istio_requests_total{destination_workload_namespace=~"shop",reporter=~"destination|waypoint"})"#
     );
     let id = shapes(Preset::Contour)[0];
     assert_eq!(

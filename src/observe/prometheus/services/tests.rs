@@ -29,7 +29,27 @@ fn paths() -> Paths {
         service("other", "other"),
         headless,
     ];
-    Paths::read(&services, &[route, json!({"spec": 1}), json!(null)])
+    let nonsense = [json!({"spec": 1}), json!(null)];
+    let routes = [&[route][..], &nonsense].concat();
+    let ingress_routes = [&[ingress_route()][..], &nonsense].concat();
+    Paths::read(&services, &routes, &ingress_routes)
+}
+
+fn ingress_route() -> Value {
+    json!({
+        "metadata": {"name": "test.route", "namespace": "shop"},
+        "spec": {"routes": [
+            {"match": "Host(`a`)", "services": [{"name": "other", "port": 80}]},
+            {
+                "match": "Host(`foo.com`) && PathPrefix(`/bar`)",
+                "services": [{"name": "checkout", "port": 80}],
+            },
+            {"match": "Host(`b`)", "services": [{"name": "checkout"}, {"name": "other"}]},
+            {"match": "Host(`c`)", "services": [{"name": "checkout", "kind": "TraefikService"}]},
+            {"match": "Host(`d`)", "services": [{"name": "checkout", "namespace": "elsewhere"}]},
+            {"services": [{"name": "checkout"}]},
+        ]},
+    })
 }
 
 #[track_caller]
@@ -56,11 +76,17 @@ fn services_are_joined_by_what_they_select() {
 }
 
 #[test]
-fn traefik_names_ports_by_number_or_by_name() {
+fn traefik_names_ports_by_number_or_by_name_and_routes_by_their_rule_or_number() {
     let names = [
         "shop-checkout-80",
+        "shop_checkout_80",
         "shop-checkout-http",
+        "shop_checkout_http",
         "shop-checkout-9090",
+        "shop_checkout_9090",
+        // The digest is what Traefik's own tests expect for this rule.
+        "shop-test-route-6b204d94623b3df4370c",
+        "shop_test.route_1",
     ];
     let expected = names.map(|name| ("", Subject::TraefikService(name.to_owned())));
     check(Preset::Traefik, &expected);
