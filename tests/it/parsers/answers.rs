@@ -173,7 +173,9 @@ fn deep_fields_that_nobody_reads_are_refused() {
 /// One series of each of so many pods.
 fn rows(count: usize) -> String {
     let row = |pod: usize| {
-        format!(r#"{{"metric":{{"namespace":"shop","pod":"{pod}","code":"200"}},"values":[[1,"1"]]}}"#)
+        format!(
+            r#"{{"metric":{{"namespace":"shop","pod":"{pod}","code":"200"}},"values":[[1,"1"]]}}"#
+        )
     };
     let rows: Vec<String> = (0..count).map(row).collect();
     let rows = rows.join(",");
