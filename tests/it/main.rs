@@ -10,5 +10,6 @@ mod operator;
 mod parsers;
 mod rollback;
 mod running;
+mod statistics;
 mod timelines;
 mod world;

@@ -9,12 +9,19 @@ use super::{Counted, PodCounters, Sample, increase};
 /// A first sample that comes at most this many scrapes after birth is the first there was.
 const FIRST_WITHIN_SCRAPES: i32 = 2;
 
+/// A pod is warm when it has served for this part of a scrape: for five seconds of fifteen.
+const WARM_AFTER: f64 = 1.0 / 3.0;
+
 /// What one pod counted between two scrapes. Times in milliseconds since 1970, as sources give them.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Increase {
     pub from: i64,
     pub to: i64,
     pub counted: Counted,
+    /// Whether the pod had hardly served before: less than [`WARM_AFTER`] of what it counted here.
+    ///
+    /// By requests and not by age, since a pod that is not ready gets older without serving.
+    pub is_warming: bool,
 }
 
 /// What is known of how the samples were taken.
@@ -38,14 +45,18 @@ impl Scraping {
     ) -> impl Iterator<Item = Increase> + 'a {
         let first = pod.samples.partition_point(|sample| sample.at <= start);
         let (before, after) = pod.samples.split_at(first);
-        let mut previous = before.last().copied().or_else(|| self.origin(pod));
+        let previous = before.last().copied().or_else(|| self.origin(pod));
+        let mut previous = previous.map(|previous| (previous.at.as_millisecond(), previous));
         after.iter().filter_map(move |sample| {
-            let from = previous.filter(|previous| sample.at > previous.at)?;
-            previous = Some(*sample);
+            let to = sample.at.as_millisecond();
+            let (from, before) = previous.filter(|(from, _)| to > *from)?;
+            previous = Some((to, *sample));
+            let counted = increase(&before, sample);
             Some(Increase {
-                from: from.at.as_millisecond(),
-                to: sample.at.as_millisecond(),
-                counted: increase(&from, sample),
+                from,
+                to,
+                counted,
+                is_warming: before.total < WARM_AFTER * counted.total,
             })
         })
     }

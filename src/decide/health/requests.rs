@@ -9,7 +9,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use self::beside::Arms;
 use crate::decide::detectors::increases::{Increase, Scraping, over_since};
-use crate::decide::sequential::{Caps, surely_over};
+use crate::decide::sequential::{Caps, is_surely_over};
 use crate::decide::{
     Bad, Counted, Counters, Limit, Measurement, PodCounters, Rate, Ratio, Reading,
     RequestMeasurement, Unknown,
@@ -21,21 +21,25 @@ const WINDOW_SCRAPES: i32 = 4;
 /// ln 100,000: what conclusive evidence amounts to, in nats.
 const ENOUGH: f64 = 11.512_925_464_970_229;
 
-/// One pod in one scrape is never enough: retries of one client fail together. But one scrape of
-/// several pods is.
-const BESIDE: Caps = Caps {
-    pod: ENOUGH / 2.0,
-    scrape: f64::INFINITY,
+/// Two pods in one scrape are enough over a threshold that somebody chose; one pod is not, since a
+/// single client may do that. And four clients are, so that a revision that fails every request is
+/// found with the first fifteen.
+const OVER_THRESHOLD: Caps = Caps {
+    pod: 0.55 * ENOUGH,
+    clients: 4.0,
+    by_spread: false,
 };
 
-/// A cold start is not enough: without a threshold, a second of errors would do at a thousand requests
-/// per second.
-const WORSE: Caps = Caps {
-    pod: ENOUGH / 2.0,
-    scrape: ENOUGH / 2.0,
+/// Without a threshold it takes three pods, or scrapes: at a thousand requests per second two bursts
+/// would do otherwise. And five clients, since nothing else stands against a few that try again.
+const WORSE_THAN_BEFORE: Caps = Caps {
+    pod: 0.55 * ENOUGH,
+    clients: 5.0,
+    by_spread: true,
 };
 
-/// Without old pods beside it a revision cannot be told from an outage, of which most are short.
+/// Without old pods beside it a revision cannot be told from an outage, of which most are short: a
+/// quarter, so that it takes four scrapes.
 const AFTER: f64 = ENOUGH / 4.0;
 
 /// Fresh counters of one trigger.
@@ -123,8 +127,8 @@ impl<'a> Look<'a> {
         if !over(self.recent) {
             return Reading::Passing(self.measured(self.recent, None));
         }
-        let since_birth = self.since_birth();
-        if surely_over(since_birth, threshold) && self.arms().compared(1.0, BESIDE).is_sure() {
+        let since_birth = self.since_birth(|_| true);
+        if is_surely_over(since_birth, threshold) && self.is_worse_than_old() {
             return Reading::Breached(self.concluded(since_birth));
         }
         let lasted = self.lasted(sustained, over);
@@ -137,7 +141,7 @@ impl<'a> Look<'a> {
         }
         let before = self.before();
         let bad_before = before.is_some_and(|before| before.failed_share() > threshold);
-        if bad_before && !self.is_surely_worse(1.0) {
+        if bad_before && !self.is_worse_than_before(1.0) {
             return Reading::Unknown(Unknown::BadBefore {
                 measurement: Box::new(self.measured(self.recent, before)),
             });
@@ -153,21 +157,20 @@ impl<'a> Look<'a> {
             return Reading::Unknown(Unknown::NothingBefore);
         }
         let before = self.before();
-        if self.recent.failed_share() <= at_least {
-            return Reading::Passing(self.measured(self.recent, before));
-        }
-        let since_birth = self.since_birth();
-        if surely_over(since_birth, at_least) && self.is_surely_worse(factor) {
-            return Reading::Breached(self.concluded(since_birth));
-        }
         let Ratio(share_before) = before.unwrap_or_default().failed_share();
+        let limit = at_least.0.max(factor * share_before);
         let measurement = self.measured(self.recent, before);
-        if self.recent.failed_share() > Ratio(factor * share_before) {
-            return Reading::Unknown(Unknown::NotConclusive {
-                measurement: Box::new(measurement),
-            });
+        if self.recent.failed_share() <= Ratio(limit) {
+            return Reading::Passing(measurement);
         }
-        Reading::Passing(measurement)
+        // A cold start is over by then, however bad it was.
+        let since_warm = self.since_birth(|increase| !increase.is_warming);
+        if is_surely_over(since_warm, at_least) && self.is_worse_than_before(factor) {
+            return Reading::Breached(self.concluded(since_warm));
+        }
+        Reading::Unknown(Unknown::NotConclusive {
+            measurement: Box::new(measurement),
+        })
     }
 
     /// How long it has been over the limit without a break, at most `longest`.
@@ -185,22 +188,30 @@ impl<'a> Look<'a> {
         SignedDuration::from_millis(since.map_or(0, |since| newest.saturating_sub(since)))
     }
 
-    /// Against the old pods beside it, and after them against what was counted before.
-    fn is_surely_worse(&self, factor: f64) -> bool {
-        let arms = self.arms();
+    fn is_worse_than_old(&self) -> bool {
+        let arms = Arms::of(self.case, &self.scraping, true);
+        arms.compared(1.0, OVER_THRESHOLD).is_conclusive()
+    }
+
+    /// Against the old pods beside it, and after them against what was counted before: surely worse,
+    /// and by more than `factor` as surely as a rate is over a threshold.
+    fn is_worse_than_before(&self, factor: f64) -> bool {
+        let arms = Arms::of(self.case, &self.scraping, false);
         let before = self.case.baseline.unwrap_or_else(|| arms.old_counted());
-        arms.compared_or_before(factor, WORSE, before, AFTER)
-            .is_sure()
+        let than = |factor| arms.compared_or_before(factor, WORSE_THAN_BEFORE, before, AFTER);
+        than(1.0).is_conclusive() && (factor <= 1.0 || than(factor).is_likely())
     }
 
-    fn arms(&self) -> Arms {
-        Arms::of(self.case, &self.scraping)
-    }
-
-    fn since_birth(&self) -> Counted {
+    /// What it counted in its whole life, in those increases that are wanted.
+    fn since_birth(&self, wanted: impl Fn(&Increase) -> bool) -> Counted {
         let pods = &self.case.counters.new;
-        self.scraping
-            .counted(pods, SignedDuration::MAX, self.case.newest)
+        let all = pods
+            .iter()
+            .flat_map(|pod| self.scraping.increases(pod, Timestamp::MIN));
+        all.filter(wanted)
+            .fold(Counted::default(), |sum, increase| {
+                sum.plus(increase.counted)
+            })
     }
 
     /// What the revision before counted: its pods when they were last seen, or else what was recorded;

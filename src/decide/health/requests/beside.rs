@@ -22,28 +22,37 @@ pub(super) struct Arms {
     /// Of all pods, in order of their ends.
     new: Vec<Increase>,
     /// Pod by pod, those that have any.
-    old: Vec<Vec<Increase>>,
+    new_pods: Vec<Vec<Increase>>,
+    old_pods: Vec<Vec<Increase>>,
     /// Milliseconds.
     interval: i64,
     hole: f64,
+    /// Whether the first scrape alone may convict, so that an outage that began with the release must
+    /// not seem half as bad on old pods.
+    first_convicts: bool,
 }
 
 impl Arms {
     #[must_use]
-    pub(super) fn of(case: &Case<'_>, scraping: &Scraping) -> Self {
-        let all = |pod: &PodCounters| -> Vec<Increase> {
-            scraping.increases(pod, Timestamp::MIN).collect()
+    pub(super) fn of(case: &Case<'_>, scraping: &Scraping, first_convicts: bool) -> Self {
+        let pods = |pods: &[PodCounters]| -> Vec<Vec<Increase>> {
+            let all = pods.iter();
+            let all = all.map(|pod| scraping.increases(pod, Timestamp::MIN).collect());
+            all.filter(|increases: &Vec<_>| !increases.is_empty())
+                .collect()
         };
-        let mut new: Vec<Increase> = case.counters.new.iter().flat_map(all).collect();
+        let new_pods = pods(&case.counters.new);
+        let mut new: Vec<Increase> = new_pods.iter().flatten().copied().collect();
         new.sort_unstable_by_key(|increase| increase.to);
-        let old = case.counters.old.iter().map(all);
         let interval = milliseconds(case.interval).max(1);
         Self {
             new,
-            old: old.filter(|increases| !increases.is_empty()).collect(),
+            new_pods,
+            old_pods: pods(&case.counters.old),
             interval,
             #[expect(clippy::cast_precision_loss, reason = "a scrape interval")]
             hole: interval as f64 * HOLE_SCRAPES,
+            first_convicts,
         }
     }
 
@@ -54,13 +63,7 @@ impl Arms {
         let mut pairs = Vec::with_capacity(8);
         for scrape in self.scrapes(&self.new) {
             pairs.clear();
-            pairs.extend(scrape.iter().filter_map(|new| {
-                let old = self.old_within(new.from, new.to);
-                (old.total > 0.0).then_some(Pair {
-                    new: new.counted,
-                    old,
-                })
-            }));
+            pairs.extend(scrape.iter().filter_map(|new| self.pair(new)));
             worse.scrape(&pairs);
         }
         worse
@@ -88,28 +91,34 @@ impl Arms {
     /// What all old pods that were seen have counted.
     #[must_use]
     pub(super) fn old_counted(&self) -> Counted {
-        let all = self.old.iter().flatten().map(|increase| increase.counted);
+        let all = self
+            .old_pods
+            .iter()
+            .flatten()
+            .map(|increase| increase.counted);
         all.fold(Counted::default(), Counted::plus)
     }
 
     /// What began after the last old pod was gone; nothing while one is only late.
     fn without_old(&self) -> &[Increase] {
-        let ends = self.old.iter().filter_map(|increases| increases.last());
+        let ends = self
+            .old_pods
+            .iter()
+            .filter_map(|increases| increases.last());
         let Some(end) = ends.map(|increase| increase.to).max() else {
             return &self.new;
         };
-        let newest = self.new.last().map_or(end, |increase| increase.to);
+        let newest = self.new.iter().map(|increase| increase.to).max();
+        let newest = newest.unwrap_or(end);
         if distance(end, newest) <= self.hole {
             return &[];
         }
-        // By their ends they are in order, so this leaves out those that reach over it.
-        let first = self
-            .new
-            .partition_point(|increase| increase.to <= end.saturating_add(self.interval));
-        &self.new[first..]
+        // From the last that reaches over it on: they are in order of their ends, not of their beginnings.
+        let after = self.new.iter().rposition(|increase| increase.from < end);
+        &self.new[after.map_or(0, |last| last + 1)..]
     }
 
-    /// Cuts into scrapes: in each, every pod ends once.
+    /// Cuts into scrapes, in each of which every pod ends once.
     fn scrapes<'a>(&self, new: &'a [Increase]) -> impl Iterator<Item = &'a [Increase]> {
         let interval = self.interval;
         new.chunk_by(move |left, right| {
@@ -117,33 +126,74 @@ impl Arms {
         })
     }
 
-    fn old_within(&self, from: i64, to: i64) -> Counted {
-        let counted = self.old.iter().filter_map(|old| self.part(old, from, to));
-        counted.fold(Counted::default(), Counted::plus)
+    /// Compares a new pod's scrape with its share of what old pods counted in that time: the scrapes of
+    /// the other new pods in the same time get theirs.
+    fn pair(&self, new: &Increase) -> Option<Pair> {
+        let (from, to) = (new.from, new.to);
+        let covered = self
+            .old_pods
+            .iter()
+            .filter(|old| self.covers(old, from, to));
+        let is_first = self.first_convicts && to - from < self.interval;
+        let old = covered.map(|old| {
+            if is_first {
+                counted_since_birth(old, from, to)
+            } else {
+                counted_within(old, from, to)
+            }
+        });
+        let old = old.fold(Counted::default(), Counted::plus);
+        let all = self.new_pods.iter();
+        let all: f64 = all.map(|pod| counted_within(pod, from, to).total).sum();
+        (old.total > 0.0 && all > 0.0).then(|| Pair {
+            new: new.counted,
+            old: old.times(new.counted.total / all),
+        })
     }
 
-    /// What one old pod counted between two moments; `None` where its scrapes do not cover them.
-    fn part(&self, old: &[Increase], from: i64, to: i64) -> Option<Counted> {
-        if old.last()?.to < to {
-            return None;
-        }
-        let first = old.partition_point(|increase| increase.to <= from);
-        if old.get(first)?.from > from {
-            return None;
-        }
-        let mut sum = Counted::default();
-        for increase in &old[first..] {
+    /// Whether the scrapes of a pod reach over both moments, and tell times around them apart.
+    fn covers(&self, pod: &[Increase], from: i64, to: i64) -> bool {
+        let ends = pod.last().is_some_and(|last| last.to >= to);
+        let first = pod.partition_point(|increase| increase.to <= from);
+        let begins = pod.get(first).is_some_and(|first| first.from <= from);
+        let overlapping = pod[first..].iter();
+        let mut overlapping = overlapping.take_while(|increase| increase.from < to);
+        let reaches_out = |increase: &Increase| increase.from < from || increase.to > to;
+        let is_hole = |increase: &Increase| distance(increase.from, increase.to) > self.hole;
+        ends && begins && !overlapping.any(|increase| reaches_out(increase) && is_hole(increase))
+    }
+}
+
+/// What a pod counted between two moments, in even parts of its scrapes.
+fn counted_within(pod: &[Increase], from: i64, to: i64) -> Counted {
+    let first = pod.partition_point(|increase| increase.to <= from);
+    let overlapping = pod[first..].iter();
+    overlapping
+        .take_while(|increase| increase.from < to)
+        .map(|increase| {
             let within = distance(increase.from.max(from), increase.to.min(to));
-            let whole = distance(increase.from, increase.to);
-            if within < whole && whole > self.hole {
-                return None;
-            }
-            sum = sum.plus(increase.counted.times(within / whole));
-            if increase.to >= to {
-                break;
-            }
-        }
-        Some(sum)
+            increase
+                .counted
+                .times(within / distance(increase.from, increase.to))
+        })
+        .fold(Counted::default(), Counted::plus)
+}
+
+/// As [`counted_within`], for a pod whose first scrape is shorter than those of `pod`: what failed in
+/// the one that its birth falls into, failed after its birth.
+///
+/// In even parts an outage that began with the release would seem half as bad on old pods. That errs
+/// on the safe side.
+fn counted_since_birth(pod: &[Increase], birth: i64, to: i64) -> Counted {
+    let even = counted_within(pod, birth, to);
+    let into = pod.partition_point(|increase| increase.to <= birth);
+    let failed_into = pod.get(into).map_or(0.0, |into| {
+        let even = counted_within(std::slice::from_ref(into), birth, to);
+        into.counted.failed.min(even.total) - even.failed
+    });
+    Counted {
+        failed: even.failed + failed_into,
+        ..even
     }
 }
 

@@ -217,7 +217,8 @@ fn below_the_threshold_nothing_happens_however_sure_the_test() {
 
 #[test]
 fn an_outage_of_everybody_is_never_conclusive() {
-    for start in (60..75).step_by(2) {
+    // From before the release on: one that begins with it is seen by new pods only in part.
+    for start in (-16..75).step_by(2) {
         let outage = |second: i64| {
             if (start..start + 45).contains(&second) {
                 0.5
