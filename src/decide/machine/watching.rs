@@ -33,10 +33,9 @@ fn judge(case: &Case<'_>) -> Decision {
     let Some(current) = &case.observed.workload.current else {
         return case.stay(Reason::RevisionNotKnownYet, Some(FALLBACK));
     };
-    let memory = match case.observed.current_memory() {
-        Some(known) => brought_up_to_date(case, known, current),
-        None => first_seen(case, current),
-    };
+    let known = case.observed.current_memory().cloned();
+    let known = known.unwrap_or_else(|| first_seen(case, current));
+    let memory = brought_up_to_date(case, known, current);
     if memory.verdict == Verdict::Good {
         return through_probation(case, memory);
     }
@@ -99,11 +98,10 @@ fn first_seen(case: &Case<'_>, current: &Current) -> RevisionMemory {
 /// again, so it is judged again. A good one stays good.
 fn brought_up_to_date(
     case: &Case<'_>,
-    known: &RevisionMemory,
+    mut memory: RevisionMemory,
     current: &Current,
 ) -> RevisionMemory {
-    let mut memory = known.clone();
-    if current.number != known.number {
+    if current.number != memory.number {
         memory.number = current.number;
         memory.since = case.now;
         memory.rolled_out = None;
