@@ -226,7 +226,7 @@ fn an_outage_of_everybody_is_never_conclusive() {
                 0.001
             }
         };
-        for last in (start..start + 60).step_by(3) {
+        for last in (start.max(2)..start + 60).step_by(3) {
             let counters = beside(new_pods(last, outage), old_pods(last, outage));
             for rate in [threshold(), worse_than_before()] {
                 let reading = read(&counters, None, &rate);
@@ -408,6 +408,86 @@ fn samples_given_twice_count_once() {
         let once = beside(new_pods(100, |_| share), old_pods(100, |_| 0.01));
         let twice = beside(double(once.new.clone()), double(once.old.clone()));
         assert_eq!(read(&twice, None, &rate), read(&once, None, &rate));
+    }
+}
+
+#[test]
+fn the_order_of_pods_does_not_matter() {
+    for (share, rate) in [
+        (0.2, threshold()),
+        (0.04, threshold()),
+        (0.1, worse_than_before()),
+    ] {
+        let counters = beside(new_pods(100, |_| share), old_pods(100, |_| 0.01));
+        let mut turned = counters.clone();
+        turned.new.rotate_left(1);
+        turned.old.reverse();
+        let [straight, turned] = [counters, turned].map(|counters| read(&counters, None, &rate));
+        assert_eq!(word(&straight), word(&turned));
+    }
+}
+
+/// All pods restart their clocks at another time of day.
+#[test]
+fn when_it_happens_does_not_matter() {
+    let later = |pods: Vec<PodCounters>, by: SignedDuration| -> Vec<PodCounters> {
+        let shift = |mut pod: PodCounters| {
+            pod.born += by;
+            for sample in &mut pod.samples {
+                sample.at += by;
+            }
+            pod
+        };
+        pods.into_iter().map(shift).collect()
+    };
+    for rate in [threshold(), worse_than_before()] {
+        for by in [15, 3600, 86_400 * 365] {
+            let now = beside(new_pods(100, |_| 0.1), old_pods(100, |_| 0.01));
+            let then = beside(
+                later(now.new.clone(), seconds(by)),
+                later(now.old.clone(), seconds(by)),
+            );
+            assert_eq!(read(&then, None, &rate), read(&now, None, &rate));
+        }
+    }
+}
+
+#[test]
+fn an_outage_that_begins_with_the_release_is_not_its_fault() {
+    // New pods see half of it in their first scrape, old ones the same in a whole scrape.
+    for start in -3..6 {
+        let outage = |second: i64| if second >= start { 0.5 } else { 0.0 };
+        let busy = |pods: Vec<PodCounters>| -> Vec<PodCounters> {
+            let more = |mut pod: PodCounters| {
+                for sample in &mut pod.samples {
+                    sample.total *= 30.0;
+                    sample.failed *= 30.0;
+                }
+                pod
+            };
+            pods.into_iter().map(more).collect()
+        };
+        for last in 2..40 {
+            let counters = beside(busy(new_pods(last, outage)), busy(old_pods(last, outage)));
+            let reading = read(&counters, None, &threshold());
+            assert!(
+                !matches!(reading, Reading::Breached(_)),
+                "{start} {last}: {reading:?}"
+            );
+        }
+    }
+}
+
+#[test]
+fn a_cold_start_is_not_worse_than_before() {
+    let cold = |second: i64| if second < 5 { 0.2 } else { 0.001 };
+    for last in 2..200 {
+        let counters = beside(new_pods(last, cold), old_pods(last, |_| 0.001));
+        let reading = read(&counters, None, &worse_than_before());
+        assert!(
+            !matches!(reading, Reading::Breached(_)),
+            "{last}: {reading:?}"
+        );
     }
 }
 
