@@ -5,13 +5,11 @@ use std::fs;
 use std::path::Path;
 
 #[path = "../../benches/judging/random.rs"]
-#[expect(dead_code, reason = "the bench uses the rest")]
 mod random;
 #[path = "../../benches/judging/rollout.rs"]
 #[expect(dead_code, reason = "the bench uses the rest")]
 mod rollout;
 #[path = "../../benches/judging/svg.rs"]
-#[expect(dead_code, reason = "the bench uses the rest")]
 mod svg;
 #[path = "../../benches/judging/traces.rs"]
 mod traces;
