@@ -4,8 +4,8 @@
 use std::fs;
 use std::path::Path;
 
-#[path = "../../benches/judging/random.rs"]
-mod random;
+use crate::statistics::random;
+
 #[path = "../../benches/judging/rollout.rs"]
 #[expect(dead_code, reason = "the bench uses the rest")]
 mod rollout;

@@ -7,7 +7,7 @@ use serde_json::Value;
 #[path = "../../benches/judging/mann_whitney.rs"]
 mod mann_whitney;
 #[path = "../../benches/judging/random.rs"]
-mod random;
+pub(crate) mod random;
 
 use random::Random;
 
