@@ -39,9 +39,9 @@ const TRIES: f64 = 4.0;
 pub struct Caps {
     /// What one pod in one scrape may say at most, in nats.
     pub pod: f64,
-    /// Of how many clients the new failures must be at least, each of which tries [`TRIES`] times.
+    /// Of how many clients the new failures must be at least, each of which tries `TRIES` times.
     pub clients: f64,
-    /// Whether evidence is divided by how unevenly the new failures fall ([`Spread`]).
+    /// Whether evidence is divided by how unevenly the new failures fall (`Spread`).
     pub by_spread: bool,
 }
 
