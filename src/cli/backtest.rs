@@ -3,7 +3,7 @@
 //! Reads the cluster and a metric source, writes nothing, needs no operator. [`find`] looks for the
 //! releases, [`history`] puts them in order; [`desk`] asks for what was recorded about each, in the
 //! operator's own words, and [`recording`] keeps it; [`replay`] runs the operator's own decisions over
-//! it, and [`aftermath`] says whether they would have been right.
+//! it, and [`mod@aftermath`] says whether they would have been right.
 
 pub mod aftermath;
 pub mod changes;

@@ -183,6 +183,7 @@ impl Controller {
             name: workload.name.clone(),
             revision: workload.template.clone(),
             verdict: memory.map(|memory| memory.verdict),
+            proof: memory.and_then(|memory| memory.proof),
             reason: decision.reason.clone(),
             readings: decision.readings.clone(),
             passed: memory

@@ -1,7 +1,7 @@
 //! Judges the current revision by every trigger.
 //!
-//! What follows from a breach is not said here. One file per kind of evidence: [`requests`] counts
-//! them, [`running`] looks at pods and rollout, [`queries`] at what the user asks for.
+//! What follows from a breach is not said here. One file per kind of evidence: `requests` counts
+//! them, `running` looks at pods and rollout, `queries` at what the user asks for.
 
 mod queries;
 pub mod requests;

@@ -5,6 +5,8 @@
 //! reaches 1/level is at most the level, whatever the number of looks. That is what a p value of a
 //! fixed sample does not give. What is counted, and when, is not known here.
 
+use std::collections::BTreeMap;
+
 use super::{Counted, Ratio};
 
 /// The chance that a revision that is not worse than the one before is ever called worse: 0.001 %.
@@ -39,15 +41,19 @@ const TRIES: f64 = 4.0;
 pub struct Caps {
     /// What one pod in one scrape may say at most, in nats.
     pub pod: f64,
-    /// Of how many clients the new failures must be at least, each of which tries [`TRIES`] times.
+    /// Of how many clients the new failures must be at least, each of which tries `TRIES` times.
     pub clients: f64,
-    /// Whether evidence is divided by how unevenly the new failures fall ([`Spread`]).
+    /// Whether evidence is divided by how unevenly the new failures fall (`Spread`).
     pub by_spread: bool,
+    /// What must be left, in nats, without the pod that says most; where there is more than one.
+    pub without_worst_pod: f64,
 }
 
 /// What a new pod counted between two scrapes, beside what old pods counted in the same time.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Pair {
+    /// Which of the new pods, by any number.
+    pub pod: usize,
     pub new: Counted,
     pub old: Counted,
 }
@@ -70,6 +76,8 @@ pub struct Worse {
     /// The least number of clients that can have seen the new failures.
     clients: f64,
     spread: Spread,
+    /// The evidence of each pod that was compared.
+    by_pod: BTreeMap<usize, [f64; ALTERNATIVES.len()]>,
     /// Whether anything could be compared.
     pub compared: bool,
 }
@@ -84,6 +92,7 @@ impl Worse {
             evidence: [0.0; ALTERNATIVES.len()],
             clients: 0.0,
             spread: Spread::NONE,
+            by_pod: BTreeMap::new(),
             compared: false,
         }
     }
@@ -91,6 +100,7 @@ impl Worse {
     /// Adds one scrape of all new pods. No old request may stand in more than one pair.
     pub fn scrape(&mut self, pairs: &[Pair]) {
         let sum = pairs.iter().fold(Pair::default(), |sum, pair| Pair {
+            pod: sum.pod,
             new: sum.new.plus(pair.new),
             old: sum.old.plus(pair.old),
         });
@@ -102,12 +112,14 @@ impl Worse {
             self.clients += clients(pair.new);
             self.spread.add(pair.new);
         }
-        for (index, (ratio, _)) in ALTERNATIVES.iter().enumerate() {
-            let gain = ratio.ln();
-            let loss = (rho * (ratio - 1.0)).ln_1p();
-            for Pair { new, old } in pairs {
+        let weights = ALTERNATIVES.map(|(ratio, _)| (ratio.ln(), (rho * (ratio - 1.0)).ln_1p()));
+        for Pair { pod, new, old } in pairs {
+            let of_pod = self.by_pod.entry(*pod).or_default();
+            for (index, (gain, loss)) in weights.iter().enumerate() {
                 let said = new.failed * gain - (new.failed + old.failed) * loss;
-                self.evidence[index] += said.min(self.caps.pod);
+                let said = said.min(self.caps.pod);
+                self.evidence[index] += said;
+                of_pod[index] += said;
             }
         }
     }
@@ -161,7 +173,24 @@ impl Worse {
         } else {
             1.0
         };
-        self.clients >= self.caps.clients && self.log_evidence() >= -LEVEL_WORSE.ln() * dispersion
+        self.clients >= self.caps.clients
+            && self.log_evidence() >= -LEVEL_WORSE.ln() * dispersion
+            && self.without_worst_pod() >= self.caps.without_worst_pod
+    }
+
+    /// Returns the least mixture that leaving out one pod leaves; infinite where there is but one.
+    fn without_worst_pod(&self) -> f64 {
+        if self.by_pod.len() < 2 {
+            return f64::INFINITY;
+        }
+        let rests = self.by_pod.values().map(|pod| {
+            let mut rest = self.evidence;
+            for (rest, pod) in rest.iter_mut().zip(pod) {
+                *rest -= pod;
+            }
+            mixture(&rest)
+        });
+        rests.fold(f64::INFINITY, f64::min)
     }
 
     /// Whether it is likely: the best alternative by [`LIKELY`], at this look.

@@ -110,6 +110,47 @@ async fn pass(cluster: &SimulatedCluster, minutes: i64) {
     cluster.sleep_until(until).await;
 }
 
+/// The last `minutes` before `until`.
+fn last(minutes: i64, until: Timestamp) -> Span {
+    Span {
+        from: until - SignedDuration::from_mins(minutes),
+        until,
+    }
+}
+
+/// Replays `policy` over what a source has recorded, and what a cluster still knows.
+async fn replay(
+    cluster: Option<Arc<dyn Cluster>>,
+    outside: Arc<dyn Outside>,
+    policy: ParsedPolicy,
+    range: Span,
+) -> anyhow::Result<Report> {
+    let address = "http://prometheus.example";
+    let world = World {
+        cluster,
+        source: Source::plain(outside, address, Access::default()),
+    };
+    let question = Question {
+        namespace: NAMESPACE.to_owned(),
+        deployment: NAME.to_owned(),
+        policy,
+        range,
+        step: None,
+        full: false,
+    };
+    replayed(&world, &question, &mut Silent).await
+}
+
+/// Replays over what the simulated Prometheus has.
+async fn archived(
+    cluster: &SimulatedCluster,
+    policy: ParsedPolicy,
+    range: Span,
+) -> anyhow::Result<Report> {
+    let archive = Arc::new(Archive(cluster.clone()));
+    replay(Some(Arc::new(cluster.clone())), archive, policy, range).await
+}
+
 /// A good release for twenty minutes, one that fails for ten, and the good one again for fifteen.
 async fn story() -> SimulatedCluster {
     let cluster = SimulatedCluster::new(settings());
@@ -137,28 +178,10 @@ fn policy(mode: &str) -> ParsedPolicy {
 }
 
 async fn backtest(cluster: &SimulatedCluster, mode: &str, with_cluster: bool) -> Report {
-    let until = cluster.now();
-    let archive = Archive(cluster.clone());
-    let world = World {
-        cluster: with_cluster.then(|| Arc::new(cluster.clone()) as Arc<dyn Cluster>),
-        source: Source::plain(
-            Arc::new(archive),
-            "http://prometheus.example",
-            Access::default(),
-        ),
-    };
-    let question = Question {
-        namespace: NAMESPACE.to_owned(),
-        deployment: NAME.to_owned(),
-        policy: policy(mode),
-        range: Span {
-            from: until - SignedDuration::from_mins(100),
-            until,
-        },
-        step: None,
-        full: false,
-    };
-    let report = replayed(&world, &question, &mut Silent).await;
+    let known = with_cluster.then(|| Arc::new(cluster.clone()) as Arc<dyn Cluster>);
+    let archive = Arc::new(Archive(cluster.clone()));
+    let range = last(100, cluster.now());
+    let report = replay(known, archive, policy(mode), range).await;
     report.expect("a report")
 }
 
@@ -265,28 +288,9 @@ async fn what_passed_by_itself_while_the_release_stayed_is_a_false_alarm() {
 #[tokio::test(start_paused = true)]
 async fn nothing_to_replay_is_an_error_that_says_what_is_missing() {
     let cluster = SimulatedCluster::new(settings());
-    let world = World {
-        cluster: Some(Arc::new(cluster.clone())),
-        source: Source::plain(
-            Arc::new(Archive(cluster.clone())),
-            "http://prometheus.example",
-            Access::default(),
-        ),
-    };
-    let question = Question {
-        namespace: NAMESPACE.to_owned(),
-        deployment: NAME.to_owned(),
-        policy: policy("Automatic"),
-        range: Span {
-            from: cluster.now() - SignedDuration::from_mins(10),
-            until: cluster.now(),
-        },
-        step: None,
-        full: false,
-    };
-    let error = replayed(&world, &question, &mut Silent)
-        .await
-        .expect_err("nothing");
+    let range = last(10, cluster.now());
+    let error = archived(&cluster, policy("Automatic"), range).await;
+    let error = error.expect_err("nothing");
     let error = error.to_string();
     assert!(
         error.contains("checkout") && error.contains("kube-state-metrics"),

@@ -91,10 +91,12 @@ fn the_mixture_of_likelihood_ratios_agrees() {
         pod: f64::INFINITY,
         clients: 0.0,
         by_spread: false,
+        without_worst_pod: f64::NEG_INFINITY,
     };
     for case in golden("mixture") {
         let mut worse = Worse::than(number(&case["factor"]), uncapped);
         worse.scrape(&[Pair {
+            pod: 0,
             new: counted(&case["new"]),
             old: counted(&case["old"]),
         }]);

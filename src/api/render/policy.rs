@@ -11,9 +11,11 @@ use serde_json::{Value, json};
 
 use super::{Condition, condition};
 use crate::api::parse::{FieldError, ParsedPolicy};
-use crate::api::record::revision::verdict_name;
+use crate::api::record::revision::{proof_name, verdict_name};
 use crate::decide::unknown::long_enough;
-use crate::decide::{Measurement, Reading, Reason, Revision, TriggerReading, Unknown, Verdict};
+use crate::decide::{
+    Measurement, Proof, Reading, Reason, Revision, TriggerReading, Unknown, Verdict,
+};
 
 /// A status names at most this many targets; the schema says the same.
 const TARGETS_MAX: usize = 16;
@@ -27,6 +29,8 @@ pub struct Target {
     pub name: String,
     pub revision: Revision,
     pub verdict: Option<Verdict>,
+    /// What a verdict of Good rests on.
+    pub proof: Option<Proof>,
     pub reason: Reason,
     pub readings: Vec<TriggerReading>,
     /// Triggers that have passed on real data for the current revision.
@@ -243,6 +247,9 @@ fn target(target: &Target) -> Value {
     });
     if let Some(verdict) = target.verdict {
         made["verdict"] = json!(verdict_name(verdict));
+    }
+    if let Some(proof) = target.proof {
+        made["proof"] = json!(proof_name(proof));
     }
     if let Reason::Held(hold) = &target.reason {
         made["hold"] = json!(format!("{}: {}", hold.name(), hold.advice()));

@@ -18,7 +18,7 @@ pub struct Increase {
     pub from: i64,
     pub to: i64,
     pub counted: Counted,
-    /// Whether the pod had hardly served before: less than [`WARM_AFTER`] of what it counted here.
+    /// Whether the pod had hardly served before: less than `WARM_AFTER` of what it counted here.
     ///
     /// By requests and not by age, since a pod that is not ready gets older without serving.
     pub is_warming: bool,

@@ -29,14 +29,20 @@ const OVER_THRESHOLD: Caps = Caps {
     pod: 0.55 * ENOUGH,
     clients: 4.0,
     by_spread: false,
+    without_worst_pod: f64::NEG_INFINITY,
 };
 
-/// Without a threshold the error rate may be low, and then a few clients that try again or a few bursts
+/// ln 20: pods that are not worse ever say as much with a chance of one in twenty.
+const LIKELY_EVER: f64 = 2.995_732_273_553_991;
+
+/// Without a threshold the error rate may be low. One pod on a bad node is then most of it, and no fault
+/// of the release; and a few clients that try again or a few bursts
 /// are most of it. With these, no healthy rollout of the bench looks worse (`docs/judging.md`).
 const WORSE_THAN_BEFORE: Caps = Caps {
     pod: 0.55 * ENOUGH,
     clients: 5.0,
     by_spread: true,
+    without_worst_pod: 0.5 * ENOUGH,
 };
 
 /// Without old pods beside it a revision cannot be told from an outage, of which most are short: a
@@ -154,7 +160,8 @@ impl<'a> Look<'a> {
         }
         let before = self.before();
         let bad_before = before.is_some_and(|before| before.failed_share() > threshold);
-        if bad_before && !self.is_worse_than_before(1.0) {
+        let is_shared = bad_before && !self.is_worse_than_before(1.0);
+        if is_shared || self.is_like_old() {
             return Reading::Unknown(Unknown::BadBefore {
                 measurement: Box::new(self.measured(self.recent, before)),
             });
@@ -204,6 +211,14 @@ impl<'a> Look<'a> {
     fn is_worse_than_old(&self) -> bool {
         let arms = Arms::of(self.case, &self.scraping, true);
         arms.compared(1.0, OVER_THRESHOLD).is_conclusive()
+    }
+
+    /// Whether old pods run beside it, and it is not even likely that it is worse than they. At one
+    /// request per second chance alone brings a healthy rate over a threshold for minutes.
+    fn is_like_old(&self) -> bool {
+        let arms = Arms::of(self.case, &self.scraping, true);
+        let worse = arms.compared(1.0, OVER_THRESHOLD);
+        worse.compared && arms.old_pods_run() && worse.log_evidence() < LIKELY_EVER
     }
 
     /// Against the old pods beside it, and after them against what was counted before: surely worse,

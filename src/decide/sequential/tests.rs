@@ -11,6 +11,7 @@ const UNCAPPED: Caps = Caps {
     pod: f64::INFINITY,
     clients: 0.0,
     by_spread: false,
+    without_worst_pod: f64::NEG_INFINITY,
 };
 
 fn counted(total: f64, failed: f64) -> Counted {
@@ -19,6 +20,7 @@ fn counted(total: f64, failed: f64) -> Counted {
 
 fn pair(new: (f64, f64), old: (f64, f64)) -> Pair {
     Pair {
+        pod: 0,
         new: counted(new.0, new.1),
         old: counted(old.0, old.1),
     }
@@ -170,6 +172,27 @@ fn failures_that_may_be_of_few_clients_are_not_conclusive() {
     // Four clients with four tries each, on four pods.
     assert!(!of(4.0));
     assert!(of(5.0));
+}
+
+#[test]
+fn one_bad_pod_of_two_is_not_conclusive() {
+    let caps = Caps {
+        without_worst_pod: 4.0,
+        ..UNCAPPED
+    };
+    let conclusive = |pods: &[(usize, f64)]| {
+        let mut worse = Worse::than(1.0, caps);
+        let pairs = pods.iter().map(|(pod, failed)| Pair {
+            pod: *pod,
+            ..pair((100.0, *failed), (300.0, 0.0))
+        });
+        worse.scrape(&pairs.collect::<Vec<_>>());
+        worse.is_conclusive()
+    };
+    assert!(!conclusive(&[(0, 30.0), (1, 1.0)]));
+    assert!(conclusive(&[(0, 30.0), (1, 9.0)]));
+    // Where there is only one, nobody else can be asked.
+    assert!(conclusive(&[(7, 30.0)]));
 }
 
 /// As many failures in all, evenly and in clusters of four.

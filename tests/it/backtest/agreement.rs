@@ -4,16 +4,12 @@ use std::sync::Arc;
 
 use astern::api::parse;
 use astern::api::record::{text, time};
-use astern::cli::backtest::source::Source;
-use astern::cli::backtest::span::Span;
-use astern::cli::backtest::{Question, World, replayed};
-use astern::cli::progress::Silent;
 use astern::port::simulated::SimulatedCluster;
-use astern::port::{Access, Cluster, kinds};
+use astern::port::{Cluster, kinds};
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
-use super::{Archive, ERRING, GOOD, pass};
+use super::{ERRING, GOOD, archived, last, pass};
 use crate::operator::{self, NAME, NAMESPACE, Operator};
 
 /// A look of the backtest and a tick of the operator may be this far apart: one scrape, and the second to which Kubernetes
@@ -78,26 +74,8 @@ async fn check(trigger: Value) {
     let policy = policy(trigger);
     let watched = watched(&cluster, &policy).await;
     let until = cluster.now();
-    let world = World {
-        cluster: Some(Arc::new(cluster.clone())),
-        source: Source::plain(
-            Arc::new(Archive(cluster.clone())),
-            "http://prometheus.example",
-            Access::default(),
-        ),
-    };
-    let question = Question {
-        namespace: NAMESPACE.to_owned(),
-        deployment: NAME.to_owned(),
-        policy: parse::rollback_policy(&policy).expect("a policy"),
-        range: Span {
-            from: until - SignedDuration::from_mins(30),
-            until,
-        },
-        step: None,
-        full: false,
-    };
-    let report = replayed(&world, &question, &mut Silent).await;
+    let parsed = parse::rollback_policy(&policy).expect("a policy");
+    let report = archived(&cluster, parsed, last(30, until)).await;
     let report = report.expect("a report");
     agree(&report, &watched);
 }

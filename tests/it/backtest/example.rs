@@ -1,19 +1,13 @@
 //! The example in the docs is what a run prints. `UPDATE=1` rewrites it.
 
-use std::sync::Arc;
-
 use astern::api::parse;
-use astern::cli::backtest::source::Source;
-use astern::cli::backtest::span::Span;
-use astern::cli::backtest::{Question, World, print, replayed};
+use astern::cli::backtest::print;
 use astern::cli::output::Colours;
-use astern::cli::progress::Silent;
+use astern::port::Cluster;
 use astern::port::simulated::{Behaviour, SimulatedCluster};
-use astern::port::{Access, Cluster};
-use jiff::SignedDuration;
 use serde_json::json;
 
-use super::{Archive, ERRING, GOOD, HICCUP, NAME, NAMESPACE, pass, settings};
+use super::{ERRING, GOOD, HICCUP, NAME, NAMESPACE, archived, last, pass, settings};
 
 const PAGE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/backtest.md");
 
@@ -51,26 +45,8 @@ async fn printed() -> String {
         ]},
     });
     let until = cluster.now();
-    let world = World {
-        cluster: Some(Arc::new(cluster.clone()) as Arc<dyn Cluster>),
-        source: Source::plain(
-            Arc::new(Archive(cluster)),
-            "http://prometheus.example",
-            Access::default(),
-        ),
-    };
-    let question = Question {
-        namespace: NAMESPACE.to_owned(),
-        deployment: NAME.to_owned(),
-        policy: parse::rollback_policy(&policy).expect("a policy"),
-        range: Span {
-            from: until - SignedDuration::from_mins(118),
-            until,
-        },
-        step: None,
-        full: false,
-    };
-    let report = replayed(&world, &question, &mut Silent).await;
+    let parsed = parse::rollback_policy(&policy).expect("a policy");
+    let report = archived(&cluster, parsed, last(118, until)).await;
     let report = report.expect("a report");
     print::text(&report, false, Colours::none())
 }

@@ -4,16 +4,13 @@ use std::sync::Arc;
 
 use astern::api::parse;
 use astern::cli::backtest::report::{Report, Verdict};
-use astern::cli::backtest::source::Source;
 use astern::cli::backtest::span::Span;
-use astern::cli::backtest::{Question, World, replayed};
-use astern::cli::progress::Silent;
-use astern::port::{Access, Outside, Query, QueryError};
+use astern::port::{Outside, Query, QueryError};
 use async_trait::async_trait;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
-use super::{NAME, NAMESPACE, matrix, seconds};
+use super::{NAMESPACE, matrix, replay, seconds};
 
 /// One of its two good pods is replaced by this one, which never stays.
 const BAD: &str = "checkout-c5-ccccc";
@@ -119,26 +116,12 @@ async fn report() -> Report {
             {"name": "down", "unavailable": {"below": "50%"}},
         ]},
     });
-    let world = World {
-        cluster: None,
-        source: Source::plain(
-            Arc::new(Recorded),
-            "http://prometheus.example",
-            Access::default(),
-        ),
+    let parsed = parse::rollback_policy(&policy).expect("a policy");
+    let range = Span {
+        from: beginning(),
+        until: beginning() + SignedDuration::from_mins(120),
     };
-    let question = Question {
-        namespace: NAMESPACE.to_owned(),
-        deployment: NAME.to_owned(),
-        policy: parse::rollback_policy(&policy).expect("a policy"),
-        range: Span {
-            from: beginning(),
-            until: beginning() + SignedDuration::from_mins(120),
-        },
-        step: None,
-        full: false,
-    };
-    let report = replayed(&world, &question, &mut Silent).await;
+    let report = replay(None, Arc::new(Recorded), parsed, range).await;
     report.expect("a report")
 }
 

@@ -5,7 +5,7 @@
 //! [`scenario`] says what happens when, and [`fault_proxy`] spoils what a client sees of all that.
 //!
 //! Nothing of this knows the operator: what is tested must not help to test itself. Only [`demo`]
-//! and [`bench`] do, by the names that its users know, since they show people what the operator does
+//! and [`mod@bench`] do, by the names that its users know, since they show people what the operator does
 //! and what it costs.
 
 pub mod bed;

@@ -31,6 +31,7 @@ fn target_with(errors: Reading) -> Target {
         name: "checkout".to_owned(),
         revision: Revision("0123456789abcdef".to_owned()),
         verdict: Some(Verdict::Unproven),
+        proof: None,
         reason: Reason::OnProbation,
         readings: vec![
             reading("errors", errors),
@@ -115,6 +116,19 @@ fn a_revision_that_passed_is_not_called_blind() {
     settled.judging = false;
     settled.passed = vec!["errors".to_owned()];
     check(vec![settled], "2/2", ("True", "Guarding"), "every trigger");
+}
+
+#[test]
+fn a_good_revision_says_what_that_rests_on() {
+    let mut settled = target_with(passing());
+    settled.verdict = Some(Verdict::Good);
+    settled.proof = Some(Proof::Partial);
+    let status = status(3, Ok(&parsed()), vec![settled], &Value::Null, now());
+    let target = &status["targets"][0];
+    assert_eq!(
+        (&target["verdict"], &target["proof"]),
+        (&json!("Good"), &json!("Partial"))
+    );
 }
 
 #[test]

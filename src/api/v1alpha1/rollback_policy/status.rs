@@ -57,6 +57,11 @@ pub struct TargetStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 32))]
     pub verdict: Option<String>,
+    /// What a verdict of Good rests on. Full: every trigger has passed on real data. Partial: not every
+    /// one had data. Vouched: it ran healthily before Astern came, or a person said so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 32))]
+    pub proof: Option<String>,
     /// Where the Deployment stands, in one word.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 64))]

@@ -19,8 +19,8 @@ const HOLE_SCRAPES: f64 = 2.5;
 /// Both revisions, scrape by scrape.
 #[derive(Debug)]
 pub(super) struct Arms {
-    /// Of all pods, in order of their ends.
-    new: Vec<Increase>,
+    /// Of all pods, in order of their ends; with the number of the pod.
+    new: Vec<(usize, Increase)>,
     /// Pod by pod, those that have any.
     new_pods: Vec<Vec<Increase>>,
     old_pods: Vec<Vec<Increase>>,
@@ -42,8 +42,11 @@ impl Arms {
                 .collect()
         };
         let new_pods = pods(&case.counters.new);
-        let mut new: Vec<Increase> = new_pods.iter().flatten().copied().collect();
-        new.sort_unstable_by_key(|increase| increase.to);
+        let mut new: Vec<(usize, Increase)> = Vec::new();
+        for (pod, increases) in new_pods.iter().enumerate() {
+            new.extend(increases.iter().map(|increase| (pod, *increase)));
+        }
+        new.sort_unstable_by_key(|(_, increase)| increase.to);
         let interval = milliseconds(case.interval).max(1);
         Self {
             new,
@@ -63,7 +66,7 @@ impl Arms {
         let mut pairs = Vec::with_capacity(8);
         for scrape in self.scrapes(&self.new) {
             pairs.clear();
-            pairs.extend(scrape.iter().filter_map(|new| self.pair(new)));
+            pairs.extend(scrape.iter().filter_map(|(pod, new)| self.pair(*pod, new)));
             worse.scrape(&pairs);
         }
         worse
@@ -81,7 +84,7 @@ impl Arms {
     ) -> Worse {
         let mut worse = self.compared(factor, caps);
         let scrapes = self.scrapes(self.without_old()).map(|scrape| {
-            let all = scrape.iter().map(|increase| increase.counted);
+            let all = scrape.iter().map(|(_, increase)| increase.counted);
             all.fold(Counted::default(), Counted::plus)
         });
         worse.scrapes_after(before, cap, scrapes);
@@ -99,8 +102,14 @@ impl Arms {
         all.fold(Counted::default(), Counted::plus)
     }
 
+    /// Whether any old pod is still there, or only late.
+    #[must_use]
+    pub(super) fn old_pods_run(&self) -> bool {
+        !self.old_pods.is_empty() && self.without_old().is_empty()
+    }
+
     /// What began after the last old pod was gone; nothing while one is only late.
-    fn without_old(&self) -> &[Increase] {
+    fn without_old(&self) -> &[(usize, Increase)] {
         let ends = self
             .old_pods
             .iter()
@@ -108,27 +117,33 @@ impl Arms {
         let Some(end) = ends.map(|increase| increase.to).max() else {
             return &self.new;
         };
-        let newest = self.new.iter().map(|increase| increase.to).max();
+        let newest = self.new.iter().map(|(_, increase)| increase.to).max();
         let newest = newest.unwrap_or(end);
         if distance(end, newest) <= self.hole {
             return &[];
         }
         // From the last that reaches over it on: they are in order of their ends, not of their beginnings.
-        let after = self.new.iter().rposition(|increase| increase.from < end);
+        let after = self
+            .new
+            .iter()
+            .rposition(|(_, increase)| increase.from < end);
         &self.new[after.map_or(0, |last| last + 1)..]
     }
 
     /// Cuts into scrapes, in each of which every pod ends once.
-    fn scrapes<'a>(&self, new: &'a [Increase]) -> impl Iterator<Item = &'a [Increase]> {
+    fn scrapes<'a>(
+        &self,
+        new: &'a [(usize, Increase)],
+    ) -> impl Iterator<Item = &'a [(usize, Increase)]> {
         let interval = self.interval;
-        new.chunk_by(move |left, right| {
+        new.chunk_by(move |(_, left), (_, right)| {
             left.to.div_euclid(interval) == right.to.div_euclid(interval)
         })
     }
 
     /// Compares a new pod's scrape with its share of what old pods counted in that time: the scrapes of
     /// the other new pods in the same time get theirs.
-    fn pair(&self, new: &Increase) -> Option<Pair> {
+    fn pair(&self, pod: usize, new: &Increase) -> Option<Pair> {
         let (from, to) = (new.from, new.to);
         let covered = self
             .old_pods
@@ -146,6 +161,7 @@ impl Arms {
         let all = self.new_pods.iter();
         let all: f64 = all.map(|pod| counted_within(pod, from, to).total).sum();
         (old.total > 0.0 && all > 0.0).then(|| Pair {
+            pod,
             new: new.counted,
             old: old.times(new.counted.total / all),
         })

@@ -292,6 +292,27 @@ fn what_was_bad_before_is_not_the_releases_fault() {
     check(&alone, Some(counted(19.0, 19.0)), &threshold(), "Breached");
 }
 
+/// At low traffic chance brings a healthy rate over a threshold for minutes.
+#[test]
+fn over_the_threshold_but_like_the_old_pods_beside_it_is_not_the_releases_fault() {
+    let burst = |second: i64| if second >= 600 { 0.07 } else { 0.01 };
+    let sparse = |pods: Vec<PodCounters>| -> Vec<PodCounters> {
+        let less = |mut pod: PodCounters| {
+            for sample in &mut pod.samples {
+                sample.total /= 30.0;
+                sample.failed /= 30.0;
+            }
+            pod
+        };
+        pods.into_iter().map(less).collect()
+    };
+    let new = || sparse(new_pods(790, burst));
+    let old = |last| sparse(old_pods(last, |_| 0.02));
+    check(&beside(new(), old(790)), None, &threshold(), "BadBefore");
+    // Those that are gone cannot have had it too.
+    check(&beside(new(), old(500)), None, &threshold(), "Breached");
+}
+
 #[test]
 fn what_was_bad_before_and_is_surely_worse_is_its_fault() {
     let alone = beside(new_pods(200, |_| 0.5), Vec::new());
