@@ -353,6 +353,12 @@ impl Buffer {
         gaps.get((gaps.len() / 4).max(1).min(middle)).copied()
     }
 
+    /// Returns about how many pods, Services or routes there is something.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
     /// Returns whether there is nothing.
     #[must_use]
     pub fn is_empty(&self) -> bool {

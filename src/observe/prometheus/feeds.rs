@@ -333,6 +333,3 @@ fn too_many() -> Unknown {
         ),
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -100,7 +100,6 @@ impl Namespace {
         self.asked = None;
     }
 
-    /// Returns the edges around the thresholds, as the source spells them.
     /// Says whether it is time to ask which buckets there are.
     pub(super) fn needs_edges(&self, now: Timestamp) -> bool {
         let none = self.edges.as_ref().is_none_or(BTreeSet::is_empty);
@@ -113,6 +112,7 @@ impl Namespace {
             .is_none_or(|asked| now.duration_since(asked) >= again)
     }
 
+    /// Returns the edges around the thresholds, as the source spells them.
     pub(super) fn needed_edges(&self) -> BTreeSet<String> {
         let Some(edges) = &self.edges else {
             return BTreeSet::new();
