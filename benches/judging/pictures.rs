@@ -65,9 +65,9 @@ fn delays(faults: &[Fault]) -> Chart {
         y: Axis {
             label: "seconds since the first bad request",
             from: 5.0,
-            to: 500.0,
+            to: 1000.0,
             is_logarithmic: true,
-            ticks: vec![5.0, 10.0, 20.0, 50.0, 100.0, 200.0, 500.0],
+            ticks: vec![5.0, 10.0, 20.0, 50.0, 100.0, 200.0, 500.0, 1000.0],
         },
         lines,
     }
