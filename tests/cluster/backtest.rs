@@ -74,6 +74,12 @@ fn a_release_that_nobody_watched_is_replayed_from_a_plain_prometheus() {
         until_counted(&stage, "", 200.0).await?;
         let prometheus = bed.prometheus().context("a bed with Prometheus")?.url();
         let direct = ["--prometheus", prometheus, "--as", USER];
+        // The first requests are counted before the first windows are full.
+        stage
+            .until("every trigger has seen something", async || {
+                Ok(is_healthy(&report(&stage, &direct).await?).is_ok())
+            })
+            .await?;
         is_healthy(&report(&stage, &direct).await?)?;
 
         stage.deploy(ERRING).await?;
