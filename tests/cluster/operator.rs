@@ -68,29 +68,33 @@ const PLACEHOLDER: &str = "the-namespace";
 async fn rights(bed: &Bed) -> anyhow::Result<&'static String> {
     static RIGHTS: OnceCell<String> = OnceCell::const_new();
     RIGHTS
-        .get_or_try_init(|| async {
-            let chart = repository("charts/astern").to_string_lossy().into_owned();
-            let namespaces = format!("namespaces={{{PLACEHOLDER}}}");
-            let arguments = [
-                "template",
-                PLACEHOLDER,
-                &chart,
-                "--namespace",
-                PLACEHOLDER,
-                "--set",
-                &namespaces,
-                "--set",
-                "rbac.approverRole=false",
-                "--show-only",
-                "templates/serviceaccount.yaml",
-                "--show-only",
-                "templates/rbac.yaml",
-            ];
-            let output = bed.helm(bed.kubeconfig(), &arguments).await?;
-            ensure!(output.status.success(), "{}", output.stderr);
-            Ok(output.stdout)
-        })
+        .get_or_try_init(|| granted(bed, PLACEHOLDER, PLACEHOLDER))
         .await
+}
+
+/// Returns what the chart grants to an operator in `home` that works in `namespaces`, which are
+/// separated by commas.
+pub(crate) async fn granted(bed: &Bed, home: &str, namespaces: &str) -> anyhow::Result<String> {
+    let chart = repository("charts/astern").to_string_lossy().into_owned();
+    let namespaces = format!("namespaces={{{namespaces}}}");
+    let arguments = [
+        "template",
+        home,
+        &chart,
+        "--namespace",
+        home,
+        "--set",
+        &namespaces,
+        "--set",
+        "rbac.approverRole=false",
+        "--show-only",
+        "templates/serviceaccount.yaml",
+        "--show-only",
+        "templates/rbac.yaml",
+    ];
+    let output = bed.helm(bed.kubeconfig(), &arguments).await?;
+    ensure!(output.status.success(), "{}", output.stderr);
+    Ok(output.stdout)
 }
 
 async fn program(bed: &Bed, namespace: &str, proxy: &FaultProxy) -> anyhow::Result<Program> {

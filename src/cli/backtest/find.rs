@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use super::history::{self, Activity, Known, Release, ReplicaSet};
 use super::replay::Subject;
-use super::rows::Rows;
+use super::rows::{Rows, whole};
 use super::series;
 use super::{Question, World};
 use crate::api::names;
@@ -312,14 +312,4 @@ async fn counted(
         }
     }
     Ok(Activity { pods, step })
-}
-
-/// What is negative, too large or no number counts nothing.
-#[expect(
-    clippy::cast_possible_truncation,
-    clippy::cast_sign_loss,
-    reason = "a cast of a float to an integer saturates, and takes NaN for zero"
-)]
-const fn whole(value: f64) -> u32 {
-    value as u32
 }

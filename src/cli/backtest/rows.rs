@@ -22,6 +22,17 @@ impl Row {
     }
 }
 
+/// Returns a value as a number of things. What is negative or no number counts nothing.
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "a cast of a float to an integer saturates, and takes NaN for zero"
+)]
+#[must_use]
+pub const fn whole(value: f64) -> u32 {
+    value as u32
+}
+
 /// Takes rows, and of each the labels that matter.
 #[derive(Debug)]
 pub struct Rows {

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use anyhow::{Context as _, anyhow, ensure};
+use anyhow::{Context as _, anyhow};
 use astern::api::parse;
 use astern::decide::{
     Attention, Current, Evidence, Memory, Observed, Pod, RevisionMemory, Workload,
@@ -21,7 +21,7 @@ use serde_json::json;
 use tokio::{sync::mpsc, task::JoinHandle};
 
 use super::row::{NEW, NEWER, OLD, Row};
-use crate::support::repository;
+use crate::operator::granted;
 
 /// Where the account lives that has the chart's rights.
 const HOME: &str = "presets";
@@ -71,27 +71,9 @@ pub(crate) async fn open(bed: &Bed, rows: &[Row], url: &str) -> anyhow::Result<O
 
 /// Makes an account with what the chart grants in the namespaces of `rows`.
 async fn account(bed: &Bed, rows: &[Row]) -> anyhow::Result<std::path::PathBuf> {
-    let chart = repository("charts/astern").to_string_lossy().into_owned();
     let namespaces: Vec<String> = rows.iter().map(Row::namespace).collect();
-    let namespaces = format!("namespaces={{{}}}", namespaces.join(","));
-    let arguments = [
-        "template",
-        HOME,
-        &chart,
-        "--namespace",
-        HOME,
-        "--set",
-        &namespaces,
-        "--set",
-        "rbac.approverRole=false",
-        "--show-only",
-        "templates/serviceaccount.yaml",
-        "--show-only",
-        "templates/rbac.yaml",
-    ];
-    let output = bed.helm(bed.kubeconfig(), &arguments).await?;
-    ensure!(output.status.success(), "{}", output.stderr);
-    bed.apply(&output.stdout).await?;
+    let granted = granted(bed, HOME, &namespaces.join(",")).await?;
+    bed.apply(&granted).await?;
     bed.service_account_kubeconfig(HOME, &format!("{HOME}-astern"))
         .await
 }

@@ -8,12 +8,16 @@ use std::{
     collections::BTreeMap,
     fs,
     path::{Path, PathBuf},
+    process::ExitCode,
     time::Duration,
 };
 
 use anyhow::{Context as _, ensure};
 use serde_json::{Number, Value};
 use tokio::time::{Instant, sleep};
+
+use crate::signals::{INTERRUPTED, asked_to_end};
+use crate::tools::Tools;
 
 pub mod cost;
 pub mod detection;
@@ -138,6 +142,31 @@ pub fn report(figures: &Figures, promises: &[Promise], output: &Path) -> anyhow:
         println!("NOT KEPT  {line}");
     }
     Ok(broken.is_empty())
+}
+
+/// Measures, reports to `output`, and returns how the program ends: with a failure if a promise is broken
+/// and somebody wants that checked.
+///
+/// # Errors
+///
+/// When nothing could be measured, or the file cannot be written.
+pub async fn run(
+    measured: impl Future<Output = anyhow::Result<Figures>>,
+    promises: &[Promise],
+    (output, check): (&Path, bool),
+) -> anyhow::Result<ExitCode> {
+    // Before signals are caught, so that Ctrl-C ends a long build.
+    Tools::ready().await?;
+    let figures = tokio::select! {
+        figures = measured => figures?,
+        () = asked_to_end()? => return Ok(ExitCode::from(INTERRUPTED)),
+    };
+    let kept = report(&figures, promises, output)?;
+    Ok(if kept || !check {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
 }
 
 /// Returns where a benchmark writes its figures if nobody says otherwise.

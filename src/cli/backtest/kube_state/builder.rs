@@ -6,7 +6,7 @@ use jiff::Timestamp;
 
 use super::{KubeState, PodState};
 use crate::cli::backtest::changes::Changes;
-use crate::cli::backtest::rows::Row;
+use crate::cli::backtest::rows::{Row, whole};
 
 /// Samples by what they are of.
 #[derive(Default)]
@@ -32,7 +32,7 @@ struct PodBuilder {
 
 impl Builder {
     pub(super) fn add(&mut self, row: &Row) {
-        let counts = || row.values.iter().map(|(at, value)| (*at, count(*value)));
+        let counts = || row.values.iter().map(|(at, value)| (*at, whole(*value)));
         let facts = || row.values.iter().map(|(at, value)| (*at, *value > 0.0));
         match row.label("__name__") {
             "kube_deployment_spec_replicas" => self.replicas.extend(counts()),
@@ -82,7 +82,7 @@ impl PodBuilder {
             "kube_pod_container_status_restarts_total" => {
                 for (at, value) in &row.values {
                     let sum = self.restarts.entry(*at).or_default();
-                    sum.insert(container(), count(*value));
+                    sum.insert(container(), whole(*value));
                 }
             }
             "kube_pod_container_status_waiting_reason" => {
@@ -115,16 +115,6 @@ impl PodBuilder {
             last_termination: Changes::of(self.last_termination),
         })
     }
-}
-
-/// What is negative, too large or no number counts nothing.
-#[expect(
-    clippy::cast_possible_truncation,
-    clippy::cast_sign_loss,
-    reason = "a cast of a float to an integer saturates, and takes NaN for zero"
-)]
-const fn count(value: f64) -> u32 {
-    value as u32
 }
 
 /// Whole seconds since 1970, as kube-state-metrics gives times.

@@ -8,8 +8,6 @@ use astern_testbed::{
         self,
         cost::{self, CostOptions},
     },
-    signals::{INTERRUPTED, asked_to_end},
-    tools::Tools,
 };
 use clap::Parser;
 
@@ -63,19 +61,14 @@ async fn main() -> anyhow::Result<ExitCode> {
         requests_per_second: arguments.requests_per_second,
         keep: arguments.keep,
     };
-    // Before signals are caught, so that Ctrl-C ends a long build.
-    Tools::ready().await?;
-    let figures = tokio::select! {
-        figures = cost::measure(&options) => figures?,
-        () = asked_to_end()? => return Ok(ExitCode::from(INTERRUPTED)),
-    };
+    let measured = cost::measure(&options);
     let output = arguments
         .output
         .unwrap_or_else(|| bench::usual_output("cost"));
-    let kept = bench::report(&figures, &cost::promises(), &output)?;
-    Ok(if kept || !arguments.check {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::FAILURE
-    })
+    Box::pin(bench::run(
+        measured,
+        &cost::promises(),
+        (&output, arguments.check),
+    ))
+    .await
 }

@@ -8,8 +8,6 @@ use astern_testbed::{
         self,
         detection::{self, DetectionOptions},
     },
-    signals::{INTERRUPTED, asked_to_end},
-    tools::Tools,
 };
 use clap::Parser;
 
@@ -47,19 +45,14 @@ async fn main() -> anyhow::Result<ExitCode> {
         sustained: arguments.sustained,
         keep: arguments.keep,
     };
-    // Before signals are caught, so that Ctrl-C ends a long build.
-    Tools::ready().await?;
-    let figures = tokio::select! {
-        figures = detection::measure(&options) => figures?,
-        () = asked_to_end()? => return Ok(ExitCode::from(INTERRUPTED)),
-    };
+    let measured = detection::measure(&options);
     let output = arguments
         .output
         .unwrap_or_else(|| bench::usual_output("detection"));
-    let kept = bench::report(&figures, &detection::promises(), &output)?;
-    Ok(if kept || !arguments.check {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::FAILURE
-    })
+    Box::pin(bench::run(
+        measured,
+        &detection::promises(),
+        (&output, arguments.check),
+    ))
+    .await
 }
