@@ -43,6 +43,16 @@ pub enum Error {
     #[error("the API server refused to patch deployment {name:?}: {message}")]
     Refused { name: String, message: String },
 
+    #[error("failed to read the lease")]
+    ReadLease {
+        #[source]
+        source: port::Error,
+    },
+    #[error("failed to write onto the lease")]
+    WriteLease {
+        #[source]
+        source: port::Error,
+    },
     #[error("failed to read deployment {name:?}")]
     GetDeployment {
         name: String,
@@ -98,6 +108,8 @@ pub struct Scene<'a> {
     pub workload: &'a Workload,
     pub revisions: &'a BTreeMap<Revision, Arc<RevisionRecord>>,
     pub open: Option<&'a RollbackRecord>,
+    /// Records by which people and pipelines ask for a rollback.
+    pub requests: &'a [Arc<RollbackRecord>],
 }
 
 /// An object as the API server returned it from a write.
@@ -201,6 +213,15 @@ pub async fn carry_out(
             record::forget(hands, scene, revision).await?;
             return Ok(None);
         }
+        Effect::Decline { request, outcome } => {
+            let asked = scene.requests.iter();
+            return match asked.into_iter().find(|record| record.name == *request) {
+                Some(record) => record::decline(hands, record, outcome).await.map(Some),
+                None => Ok(None),
+            };
+        }
+        // A look, not a write: the controller takes it.
+        Effect::Inspect { .. } => return Ok(None),
         Effect::Announce(announcement) => {
             tell(hands, scene, announcement, incident).await;
             return Ok(None);
@@ -226,6 +247,79 @@ fn check_template(scene: &Scene<'_>, live: &Value, expected: &Revision) -> Resul
         Err(Error::Changed { name: scene.name() })
     }
 }
+
+/// Writes annotations onto the Lease, guarded by the `operations` themselves.
+///
+/// # Errors
+///
+/// [`Error::Stale`]: the Lease has moved on, look again. Anything else: try again later.
+pub async fn annotate_lease(
+    hands: &Hands,
+    lease: &ObjectRef,
+    operations: Value,
+) -> Result<(), Error> {
+    hands.check_leadership()?;
+    match hands.cluster.json_patch(lease, operations).await {
+        Ok(_) => Ok(()),
+        Err(port::Error::Conflict { .. } | port::Error::NotFound) => Err(Error::Stale {
+            name: lease.name.clone(),
+        }),
+        Err(source) => Err(Error::WriteLease { source }),
+    }
+}
+
+/// Asks the API server whether it would take the rollback from `from` to `to`, admission included.
+/// Returns what it says against it.
+///
+/// # Errors
+///
+/// [`Error::Changed`]: look again at once. Anything else: try again later.
+pub async fn rehearse(
+    hands: &Hands,
+    scene: &Scene<'_>,
+    (from, to): (&Revision, &Revision),
+) -> Result<Option<String>, Error> {
+    let target = scene.recorded(hands, to).await?;
+    let live = scene.live(hands).await?;
+    check_template(scene, &live, from)?;
+    let patch = patches::roll_back(&live, &target, REHEARSAL);
+    match hands.cluster.dry_run(&scene.deployment(), patch).await {
+        Ok(()) => Ok(None),
+        Err(port::Error::Conflict { .. } | port::Error::NotFound) => {
+            Err(Error::Changed { name: scene.name() })
+        }
+        // A webhook that cannot be asked this way says nothing about the real write.
+        Err(source) if source.to_string().contains(NO_DRY_RUN) => Ok(None),
+        Err(
+            source @ (port::Error::Invalid { .. }
+            | port::Error::Forbidden { .. }
+            | port::Error::Unexpected {
+                status: 400..=499, ..
+            }),
+        ) => {
+            let now = scene.live(hands).await?;
+            if moved(&live, &now) {
+                return Err(Error::Changed { name: scene.name() });
+            }
+            Ok(Some(source.to_string()))
+        }
+        Err(
+            source @ (port::Error::AlreadyExists
+            | port::Error::Unavailable { .. }
+            | port::Error::Unexpected { .. }),
+        ) => Err(Error::PatchDeployment {
+            name: scene.name(),
+            source,
+        }),
+    }
+}
+
+/// Stands where the name of a Rollback would in a patch that is only tried.
+const REHEARSAL: &str = "dry-run";
+
+/// How the API server says that a webhook has side effects (apiserver's
+/// `webhookerrors.NewDryRunUnsupportedErr`).
+const NO_DRY_RUN: &str = "does not support dry run";
 
 /// Sends the patch, right after asking whether we still lead.
 ///

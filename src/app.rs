@@ -24,7 +24,7 @@ use crate::observe::prometheus::feeds::Feeds;
 use crate::observe::sources::{FindSource, Sources};
 use crate::observe::store::Store;
 use crate::port::kube::{KubePort, MetricsPort};
-use crate::port::{Cluster, Outside};
+use crate::port::{Cluster, ObjectRef, Outside, kinds};
 
 /// Runs the operator until it is told to stop.
 ///
@@ -107,6 +107,7 @@ fn controller(
         store,
         feeds: Arc::new(Feeds::default()),
         sources: Arc::new(sources),
+        namespace: flags.namespace.clone(),
         accept_unverified_approvals: flags.accept_unverified_approvals,
     };
     let leads = {
@@ -122,6 +123,8 @@ fn controller(
     let meter = Arc::clone(telemetry);
     let mut controller = Controller::new(eyes, hands, outside, meter, Box::new(fresh_code));
     controller.namespaces.clone_from(&flags.watch_namespaces);
+    controller.lease = ObjectRef::new(kinds::LEASES, &flags.namespace, &flags.lease_name);
+    controller.breaker_terms = flags.breaker_terms();
     controller
 }
 

@@ -3,6 +3,7 @@
 //! Holds no logic of its own: what to do is said in [`crate::decide`]. It knows only whom to look at
 //! again, and when. Why this is not `kube::runtime::Controller`: `docs/adr/0003`.
 
+mod breaker;
 mod policies;
 mod queue;
 mod reconcile;
@@ -19,9 +20,10 @@ use tokio::task::JoinSet;
 use self::queue::Queue;
 use crate::act::{self, Hands};
 use crate::api::render::policy::Target;
+use crate::decide::BreakerTerms;
 use crate::observe::cache::Key;
 use crate::observe::{self, Eyes, Volatile};
-use crate::port::Outside;
+use crate::port::{ObjectRef, Outside};
 
 /// How many workloads are looked at side by side. Each look may wait for the API server, and the
 /// server's own limit per user is ten times this.
@@ -64,6 +66,8 @@ pub trait Meter: Send + Sync {
     fn reached(&self, state: &'static str);
     /// A look failed.
     fn failed(&self);
+    /// The breaker opened or was reset.
+    fn breaker(&self, open: bool);
 }
 
 /// Everything the loop needs.
@@ -74,6 +78,10 @@ pub struct Controller {
     /// Namespaces to work in; empty for all.
     pub namespaces: Vec<String>,
     pub meter: Arc<dyn Meter>,
+    /// When the breaker of the cluster opens.
+    pub breaker_terms: BreakerTerms,
+    /// Where the breaker is remembered.
+    pub lease: ObjectRef,
     /// Makes the codes that approvals quote.
     pub fresh_code: Box<dyn Fn() -> String + Send + Sync>,
     queue: Queue<Work>,
@@ -81,6 +89,8 @@ pub struct Controller {
     failures: Mutex<HashMap<Work, u32>>,
     summaries: Mutex<HashMap<Key, Summary>>,
     pods: watches::PodWatches,
+    /// Held by whoever is about to roll back without asking, until that is on record.
+    gate: tokio::sync::Mutex<()>,
 }
 
 impl Controller {
@@ -99,12 +109,15 @@ impl Controller {
             outside,
             namespaces: Vec::new(),
             meter,
+            breaker_terms: BreakerTerms::default(),
+            lease: breaker::usual_lease(),
             fresh_code,
             queue: Queue::default(),
             volatile: Mutex::default(),
             failures: Mutex::default(),
             summaries: Mutex::default(),
             pods: watches::PodWatches::default(),
+            gate: tokio::sync::Mutex::default(),
         }
     }
 
@@ -191,6 +204,8 @@ impl Controller {
             Error::Act(
                 act::Error::MissingRecord { .. }
                 | act::Error::Refused { .. }
+                | act::Error::ReadLease { .. }
+                | act::Error::WriteLease { .. }
                 | act::Error::GetDeployment { .. }
                 | act::Error::PatchDeployment { .. }
                 | act::Error::GetRevision { .. }

@@ -4,31 +4,40 @@
 //! is data ([`Unknown`]), not an error. Start with [`model`], then [`machine`].
 
 pub mod approval;
+pub mod breaker;
+pub mod budget;
 pub mod detectors;
+pub mod facts;
 pub mod health;
 pub mod holds;
 pub mod incident;
+pub mod inspection;
 pub mod machine;
 pub mod model;
 pub mod policy;
+pub mod quarantine;
 pub mod reading;
 pub mod reason;
 pub mod sequential;
 pub mod target;
 pub mod unknown;
 
+pub use breaker::{BreakerTerms, Storm};
 pub use detectors::{Counted, PodCounters, Sample};
-pub use holds::Hold;
-pub use incident::{Approval, Attempt, Entry, EntryKind, Incident, State, Timings};
+pub use facts::{Compatible, Facts, Schema};
+pub use holds::{Held, Hold, Weight};
+pub use incident::{Approval, Asked, Attempt, Entry, EntryKind, Incident, State, Timings};
+pub use inspection::{Inspection, Mark, MarkWord, Request, Suspension};
 pub use machine::{decide, gone};
 pub use model::{
     Announcement, Attention, Availability, Current, Decision, Effect, Memory, Observed, Pod, Proof,
     Refused, RestartCount, Revision, RevisionMemory, Verdict, Waiting, Workload,
 };
 pub use policy::{
-    Alert, ApprovalTerms, Bound, ErrorRate, LabelNames, Latency, Limit, Mode, OnTimeout, Policy,
-    Preset, Probe, ProbeFailures, PromQl, Rate, Ratio, Requests, Restarts, RollbackTerms, Shape,
-    Trigger, TriggerKind, Unavailable,
+    Alert, ApprovalTerms, Bound, Budget, ConfigMode, ConfigTerms, Enforcement, ErrorRate,
+    LabelNames, Latency, Limit, Mode, OnTimeout, Policy, Preset, Probe, ProbeFailures, PromQl,
+    QuarantineTerms, Rate, Ratio, Requests, Restarts, RollbackTerms, Shape, Trigger, TriggerKind,
+    Unavailable,
 };
 pub use reading::{
     Bad, Counters, Evidence, Firing, Measurement, Reading, RequestMeasurement, TriggerReading,

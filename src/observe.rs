@@ -7,6 +7,7 @@ pub mod attachment;
 pub mod cache;
 pub mod evidence;
 pub mod history;
+pub mod inspect;
 pub mod pods;
 pub mod prometheus;
 pub mod sources;
@@ -26,7 +27,9 @@ use self::workload::{Deployment, ReplicaSet};
 use crate::api::names;
 use crate::api::parse::ParsedPolicy;
 use crate::api::record::time;
-use crate::decide::{Attention, Entry, Observed, State, Workload};
+use crate::decide::{
+    Attention, Entry, Facts, Inspection, Observed, Request, Revision, State, Verdict, Workload,
+};
 use crate::port::{self, Cluster, ObjectRef, Selection, kinds};
 
 /// Why the world could not be read.
@@ -40,6 +43,12 @@ pub enum Error {
     },
     #[error("failed to list the replica sets of deployment {name:?}")]
     ListReplicaSets {
+        name: String,
+        #[source]
+        source: port::Error,
+    },
+    #[error("failed to look at what a rollback of deployment {name:?} would meet")]
+    Inspect {
         name: String,
         #[source]
         source: port::Error,
@@ -58,6 +67,8 @@ pub struct Eyes {
     pub store: Arc<Store>,
     pub feeds: Arc<Feeds>,
     pub sources: Arc<Sources>,
+    /// Astern's own namespace.
+    pub namespace: String,
     /// Approvals count even where the API server does not check who writes them.
     pub accept_unverified_approvals: bool,
 }
@@ -67,6 +78,7 @@ pub struct Eyes {
 pub struct Volatile {
     pub passing_since: Option<Timestamp>,
     pub refusal: Option<String>,
+    pub inspections: Vec<Inspection>,
 }
 
 /// What was seen of one workload.
@@ -91,8 +103,8 @@ pub async fn observe(
     let Some(mut deployment) = eyes.store.deployment(key) else {
         return Ok(None);
     };
-    let remembered = eyes.store.remembered(&deployment.uid);
-    if remembered.open.is_some() {
+    let remembered = eyes.store.remembered(&deployment);
+    if remembered.open.is_some() || !remembered.requests.is_empty() {
         match read_now(eyes, key).await? {
             // Deleted and made anew: the watch will say so, and what is remembered is not its own.
             Some(now) if now.uid != deployment.uid => return Ok(None),
@@ -101,6 +113,13 @@ pub async fn observe(
         }
     }
     let current = current_replica_set(eyes, &deployment).await?;
+    if came_back(&remembered, &deployment, current.as_ref())
+        && let Some(now) = read_now(eyes, key).await?
+        && now.uid == deployment.uid
+    {
+        // Who wrote a template is not in what the watches bring.
+        deployment = Arc::new(now);
+    }
     let now = eyes.cluster.now();
     let history = eyes.store.history(&deployment, now);
     let mut observed = Observed {
@@ -109,16 +128,8 @@ pub async fn observe(
             progressed: Some(history.progressed),
             ..deployment.workload(current.as_ref())
         },
-        memory: remembered.memory(),
-        past: remembered.past.clone(),
-        pods: Vec::new(),
-        evidence: BTreeMap::new(),
-        entries: entries(&deployment, &remembered),
-        recorded: remembered.open.as_ref().map(|record| record.created),
-        approvals_are_checked: false,
         fresh_code,
-        passing_since: volatile.passing_since,
-        refusal: volatile.refusal.clone(),
+        ..remembered_of(&deployment, &remembered, volatile)
     };
     let attention = observed.attention(&policy.policy);
     let mut old = Vec::new();
@@ -147,6 +158,55 @@ pub async fn observe(
         remembered,
         observed,
     }))
+}
+
+/// What the objects and the process remember, without what must be looked at now.
+fn remembered_of(
+    deployment: &Deployment,
+    remembered: &Remembered,
+    volatile: &Volatile,
+) -> Observed {
+    Observed {
+        memory: remembered.memory(),
+        past: remembered.past.clone(),
+        entries: entries(deployment, remembered),
+        recorded: remembered.open.as_ref().map(|record| record.created),
+        passing_since: volatile.passing_since,
+        refusal: volatile.refusal.clone(),
+        facts: facts(deployment, remembered),
+        inspections: volatile.inspections.clone(),
+        requests: requests(remembered),
+        marks: deployment.marks.clone(),
+        ..Observed::default()
+    }
+}
+
+/// Whether a revision that had worked runs anew.
+fn came_back(
+    remembered: &Remembered,
+    deployment: &Deployment,
+    current: Option<&ReplicaSet>,
+) -> bool {
+    let known = remembered.revisions.get(&deployment.template);
+    known.zip(current).is_some_and(|(known, current)| {
+        known.memory.verdict == Verdict::Good && known.memory.number != current.number
+    })
+}
+
+fn facts(deployment: &Deployment, remembered: &Remembered) -> BTreeMap<Revision, Facts> {
+    let recorded = remembered.revisions.iter();
+    let recorded = recorded.map(|(revision, record)| (revision.clone(), record.facts.clone()));
+    let own = deployment.template_facts().clone();
+    recorded
+        .chain([(deployment.template.clone(), own)])
+        .collect()
+}
+
+fn requests(remembered: &Remembered) -> Vec<Request> {
+    let records = remembered.requests.iter();
+    records
+        .filter_map(|record| record.request.clone())
+        .collect()
 }
 
 /// While an incident is open, what the watch has seen is not new enough to act on.

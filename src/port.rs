@@ -204,6 +204,9 @@ pub trait Cluster: Send + Sync + 'static {
     /// Applies the JSON Patch `operations`; returns what was stored.
     async fn json_patch(&self, object: &ObjectRef, operations: Value) -> Result<Value, Error>;
 
+    /// Asks whether the JSON Patch `operations` would be taken, admission included, and changes nothing.
+    async fn dry_run(&self, object: &ObjectRef, operations: Value) -> Result<(), Error>;
+
     /// Replaces `/status`, provided that the object still has `resource_version`.
     async fn status(
         &self,

@@ -54,10 +54,31 @@ pub async fn missing_policy(hands: &Hands, namespace: &str, workload: &Workload,
         workload,
         revisions: &revisions,
         open: None,
+        requests: &[],
     };
     let deployment = reference(kinds::DEPLOYMENTS, &scene, &workload.name);
     let note = render::missing_policy(policy);
     send(hands, &scene, &note, (&deployment, None)).await;
+}
+
+/// Tells, on the Deployment whose rollback was one too many, that the breaker opened.
+pub async fn breaker_opened(hands: &Hands, namespace: &str, workload: &Workload, why: &str) {
+    let revisions = BTreeMap::new();
+    let scene = Scene {
+        namespace,
+        workload,
+        revisions: &revisions,
+        open: None,
+        requests: &[],
+    };
+    let deployment = reference(kinds::DEPLOYMENTS, &scene, &workload.name);
+    send(
+        hands,
+        &scene,
+        &render::breaker_opened(why),
+        (&deployment, None),
+    )
+    .await;
 }
 
 fn reference(kind: Kind, scene: &Scene<'_>, name: &str) -> Value {

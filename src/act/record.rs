@@ -121,10 +121,48 @@ async fn write_incident(
         }
         return write_status(hands, scene, incident, open).await.map(Some);
     }
+    if let Some(request) = scene.requests.iter().find(|request| request.name == name) {
+        let claimed = claim(hands, scene, incident, request).await?;
+        return write_status(hands, scene, incident, &claimed)
+            .await
+            .map(Some);
+    }
     let created = create_rollback(hands, scene, incident, &name).await?;
     write_status(hands, scene, incident, &created)
         .await
         .map(Some)
+}
+
+/// Puts our labels on a record that a person created.
+async fn claim(
+    hands: &Hands,
+    scene: &Scene<'_>,
+    incident: &Incident,
+    request: &RollbackRecord,
+) -> Result<RollbackRecord, Error> {
+    hands.check_leadership()?;
+    let object = ObjectRef::new(kinds::ROLLBACKS, scene.namespace, &request.name);
+    let patch = rollback::claim(request, scene.workload, incident);
+    let written = hands.cluster.json_patch(&object, patch).await;
+    let written = written.map_err(|source| rollback_error(&request.name, source))?;
+    rollback::read(&written).ok_or_else(|| Error::Stale {
+        name: request.name.clone(),
+    })
+}
+
+/// Ends a request that is not carried out, and says why on its record.
+///
+/// # Errors
+///
+/// [`Error::Stale`]: look again. Anything else: try again later.
+pub async fn decline(
+    hands: &Hands,
+    request: &RollbackRecord,
+    outcome: &str,
+) -> Result<Written, Error> {
+    let status = rollback::declined(request, outcome, hands.cluster.now());
+    let written = put_status(hands, request, status).await?;
+    Ok((kinds::ROLLBACKS, written))
 }
 
 async fn create_rollback(

@@ -15,6 +15,15 @@ pub const ENABLED: &str = "astern.dev/enabled";
 pub const APPROVE: &str = "astern.dev/approve";
 /// On a Rollback or Deployment: a person's refusal, `<rollback>/<code>:<username>`.
 pub const REJECT: &str = "astern.dev/reject";
+/// On a Deployment: what a person says about a revision, `<digest>/<word>:<username>: <reason>`.
+/// On a `ControllerRevision`, by Astern: the last such word about it.
+pub const MARK: &str = "astern.dev/mark";
+/// On a Deployment, a Namespace, Astern's own Namespace: the kill switch, `<until> <reason>`.
+pub const SUSPEND: &str = "astern.dev/suspend";
+/// On a pod template: the database schema that this version migrates to.
+pub const SCHEMA: &str = "astern.dev/schema";
+/// On a pod template: the database schemas that this version can run on.
+pub const COMPATIBLE_SCHEMA: &str = "astern.dev/compatible-schema";
 /// On a Deployment, by Astern: the Rollback that restored the template.
 pub const ROLLED_BACK_BY: &str = "astern.dev/rolled-back-by";
 /// On a Deployment, by Astern: the Rollback that paused the rollout.
@@ -45,6 +54,20 @@ pub const REPLICAS: &str = "astern.dev/replicas";
 /// On a `ControllerRevision`: what the revision before had counted, `<trigger>=<failed>/<total>`,
 /// separated by commas.
 pub const BASELINE: &str = "astern.dev/baseline";
+
+/// On a `ControllerRevision`: when Astern or a person went back from it.
+pub const CONVICTED: &str = "astern.dev/convicted-at";
+/// On a `ControllerRevision`: it should not be deployed again for now. Admission selects by it.
+pub const QUARANTINE: &str = "astern.dev/quarantine";
+/// On a `ControllerRevision` in quarantine: what admission does about it.
+pub const QUARANTINE_ENFORCEMENT: &str = "astern.dev/quarantine-enforcement";
+
+/// On the Lease: the breaker is open, `<since> <why>`.
+pub const BREAKER: &str = "astern.dev/breaker";
+/// On the Lease, by a person: `<since>:<username>: <reason>` closes the breaker that opened then.
+pub const BREAKER_RESET: &str = "astern.dev/breaker-reset";
+/// On the Lease: when the breaker was closed the last time.
+pub const BREAKER_CLOSED: &str = "astern.dev/breaker-closed";
 
 /// The binding of the admission policy that checks who writes an approval.
 pub const APPROVALS_BINDING: &str = "astern-approvals";

@@ -2,13 +2,16 @@
 //!
 //! Every message says what happened and, where somebody must do something, the command for it.
 
+mod note;
 pub mod policy;
 
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::{names, record};
-use crate::decide::{Announcement, Incident, State};
+use crate::decide::{Incident, State};
+
+pub use note::{Note, breaker_opened, missing_policy, note};
 
 /// The summary condition of a Rollback.
 pub const COMPLETE: &str = "Complete";
@@ -148,78 +151,6 @@ fn answer(place: &Place<'_>, key: &str, code: &str) -> String {
     format!(
         "kubectl -n {namespace} annotate --overwrite rollback {rollback} {key}={rollback}/{code}:YOUR-USERNAME"
     )
-}
-
-/// An Event in the making.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Note {
-    pub warning: bool,
-    pub reason: String,
-    pub action: &'static str,
-    pub note: String,
-}
-
-/// Returns what `announcement` says; `incident` is the one it belongs to, where there is one.
-#[must_use]
-pub fn note(announcement: &Announcement, incident: Option<(&Incident, &Place<'_>)>) -> Note {
-    let told = |fallback: &str| {
-        incident.map_or_else(
-            || fallback.to_owned(),
-            |(incident, place)| message(incident, place),
-        )
-    };
-    match announcement {
-        Announcement::Incident(state) => Note {
-            warning: *state != State::Recovered,
-            reason: state.name().to_owned(),
-            action: "RollBack",
-            note: told(state.name()),
-        },
-        Announcement::AskForApproval => Note {
-            warning: true,
-            reason: State::AwaitingApproval.name().to_owned(),
-            action: "AskForApproval",
-            note: told("awaits approval"),
-        },
-        Announcement::Escalate => Note {
-            warning: true,
-            reason: "ApprovalOverdue".to_owned(),
-            action: "AskForApproval",
-            note: told("still awaits approval"),
-        },
-        Announcement::Good(revision) => Note {
-            warning: false,
-            reason: "RevisionGood".to_owned(),
-            action: "Judge",
-            note: format!("revision {} is known to work", revision.short()),
-        },
-        Announcement::Held(hold) => Note {
-            warning: true,
-            reason: hold.name().to_owned(),
-            action: "Hold",
-            note: format!("not rolling back: {}", hold.advice()),
-        },
-        Announcement::Fighting => Note {
-            warning: true,
-            reason: "RollbackFighting".to_owned(),
-            action: "Hold",
-            note: "the bad revision was put back after a rollback; Astern does not write again: stop whoever deploys it, or deploy a fix".to_owned(),
-        },
-    }
-}
-
-/// Returns what to say where a Deployment names a policy that does not exist or is not usable.
-#[must_use]
-pub fn missing_policy(name: &str) -> Note {
-    Note {
-        warning: true,
-        reason: "PolicyNotFound".to_owned(),
-        action: "Attach",
-        note: format!(
-            "{} names the policy {name:?}, and there is no usable RollbackPolicy of that name in this namespace; nothing is guarded",
-            names::POLICY
-        ),
-    }
 }
 
 #[cfg(test)]

@@ -9,7 +9,8 @@ use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 
 use super::names;
-use crate::decide::Revision;
+use super::record::annotation;
+use crate::decide::{Compatible, Facts, Revision, Schema};
 
 /// Returns the revision that `template` is.
 ///
@@ -43,6 +44,32 @@ pub fn images(template: &Value) -> Vec<String> {
         .filter_map(|container| container.get("image")?.as_str())
         .map(str::to_owned)
         .collect()
+}
+
+/// Returns what `template` says about going back to it.
+#[must_use]
+pub fn facts(template: &Value) -> Facts {
+    let mut substance = String::new();
+    let spec = template.get("spec").unwrap_or(&Value::Null);
+    write_canonical(spec, &mut substance);
+    Facts {
+        substance: digest(&substance),
+        schema: annotation(template, names::SCHEMA).map(Schema::read),
+        compatible: annotation(template, names::COMPATIBLE_SCHEMA).map(Compatible::read),
+        claims: claims(template),
+    }
+}
+
+/// What people are told. A pod with more claims is told of by these.
+const CLAIMS_MAX: usize = 8;
+
+fn claims(template: &Value) -> Vec<String> {
+    let volumes = template.pointer("/spec/volumes").and_then(Value::as_array);
+    let names = volumes
+        .into_iter()
+        .flatten()
+        .filter_map(|volume| volume.pointer("/persistentVolumeClaim/claimName")?.as_str());
+    names.take(CLAIMS_MAX).map(str::to_owned).collect()
 }
 
 fn identity_part(template: &Value) -> Value {

@@ -115,6 +115,18 @@ pub enum Mode {
     Automatic,
 }
 
+/// What admission does about a rule that is broken.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum Enforcement {
+    /// Nothing.
+    Disabled,
+    /// The write goes through, and whoever made it is warned.
+    #[default]
+    Warn,
+    /// The write is refused.
+    Deny,
+}
+
 /// One aspect of an object's state, as every Kubernetes API has it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]

@@ -3,6 +3,10 @@
 use std::net::SocketAddr;
 
 use clap::{Parser, ValueEnum};
+use jiff::SignedDuration;
+
+use crate::api::parse::duration;
+use crate::decide::{BreakerTerms, Ratio};
 
 /// Puts the last revision of a Deployment that is known to have worked back in place.
 #[derive(Clone, Debug, Parser)]
@@ -43,6 +47,20 @@ pub struct Flags {
     #[arg(long, env = "ASTERN_ACCEPT_UNVERIFIED_APPROVALS")]
     pub accept_unverified_approvals: bool,
 
+    /// Rollbacks that nobody is asked for within the window before the breaker opens and every
+    /// rollback has to be approved.
+    #[arg(long, env = "ASTERN_BREAKER_COUNT", default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..))]
+    pub breaker_count: u32,
+
+    /// Share of the watched workloads, in percent, that opens the breaker when they go bad within the
+    /// window.
+    #[arg(long, env = "ASTERN_BREAKER_SHARE", default_value_t = 25, value_parser = clap::value_parser!(u32).range(1..=100))]
+    pub breaker_share: u32,
+
+    /// The window of the breaker, such as 10m.
+    #[arg(long, env = "ASTERN_BREAKER_WINDOW", default_value = "10m", value_parser = window)]
+    pub breaker_window: SignedDuration,
+
     /// How to write logs.
     #[arg(long, env = "ASTERN_LOG_FORMAT", value_enum, default_value = "text")]
     pub log_format: LogFormat,
@@ -68,6 +86,17 @@ impl Flags {
         flags
     }
 
+    /// Returns when the breaker opens.
+    #[must_use]
+    pub fn breaker_terms(&self) -> BreakerTerms {
+        BreakerTerms {
+            count: self.breaker_count,
+            window: self.breaker_window,
+            share: Ratio(f64::from(self.breaker_share) / 100.0),
+            ..BreakerTerms::default()
+        }
+    }
+
     /// Returns the name of this replica.
     #[must_use]
     pub fn identity(&self) -> String {
@@ -76,6 +105,18 @@ impl Flags {
         }
         let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
         format!("{}-{}", host.trim(), std::process::id())
+    }
+}
+
+/// Longer than a day, yesterday's rollbacks would stop today's.
+const WINDOW_MAX: SignedDuration = SignedDuration::from_hours(24);
+
+fn window(text: &str) -> Result<SignedDuration, String> {
+    let window = duration::parse(text).map_err(|problem| problem.to_string())?;
+    if window.is_positive() && window <= WINDOW_MAX {
+        Ok(window)
+    } else {
+        Err("must be between 1s and 24h, such as 10m".to_owned())
     }
 }
 

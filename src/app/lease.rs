@@ -106,7 +106,8 @@ impl Election {
             .await
         {
             Ok(_) => Ok(true),
-            Err(Error::Conflict { .. }) => Ok(false),
+            // Where it was ours, somebody wrote an annotation onto it: it still is.
+            Err(Error::Conflict { .. }) if holder != self.terms.identity => Ok(false),
             Err(error) => Err(error),
         }
     }

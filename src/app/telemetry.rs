@@ -31,6 +31,7 @@ pub struct Telemetry {
     rollbacks: Family<ByState, Counter>,
     failures: Counter,
     leader: Gauge,
+    breaker: Gauge,
 }
 
 impl Telemetry {
@@ -42,6 +43,7 @@ impl Telemetry {
         let rollbacks = Family::default();
         let failures = Counter::default();
         let leader = Gauge::default();
+        let breaker = Gauge::default();
         let version = Info::new([("version", env!("CARGO_PKG_VERSION"))]);
         registry.register("build", "Version of the operator", version);
         registry.register(
@@ -60,12 +62,18 @@ impl Telemetry {
             failures.clone(),
         );
         registry.register("leader", "1 while this replica leads", leader.clone());
+        registry.register(
+            "breaker_open",
+            "1 after this replica opened the breaker, until it is reset",
+            breaker.clone(),
+        );
         Self {
             registry,
             decisions,
             rollbacks,
             failures,
             leader,
+            breaker,
         }
     }
 
@@ -97,6 +105,10 @@ impl Meter for Telemetry {
 
     fn failed(&self) {
         self.failures.inc();
+    }
+
+    fn breaker(&self, open: bool) {
+        self.breaker.set(i64::from(open));
     }
 }
 

@@ -1,5 +1,6 @@
 //! One look at one workload: observe, decide, record, act, say when to look again.
 
+use std::collections::BTreeSet;
 use std::sync::PoisonError;
 
 use jiff::SignedDuration;
@@ -10,11 +11,13 @@ use crate::api::parse::{ParsedPolicy, Targets};
 use crate::api::record::rollback::{self, Both};
 use crate::api::render::policy::Target;
 use crate::decide::{
-    ApprovalTerms, Attention, Decision, Effect, Mode, OnTimeout, Policy, RollbackTerms, Verdict,
+    Announcement, ApprovalTerms, Attention, Budget, ConfigMode, ConfigTerms, Decision, Effect,
+    Enforcement, Mode, OnTimeout, Policy, QuarantineTerms, Revision, RollbackTerms, State, Verdict,
     decide, gone,
 };
 use crate::observe::attachment::{Attachment, attachment};
 use crate::observe::cache::Key;
+use crate::observe::inspect::inspect;
 use crate::observe::{Look, Volatile, observe};
 use crate::port::kinds;
 
@@ -33,14 +36,23 @@ impl Controller {
         };
         let volatile = self.volatile(key);
         let look = observe(&self.eyes, key, &policy, &volatile, (self.fresh_code)()).await;
-        let Some(look) = look.map_err(Error::Observe)? else {
+        let Some(mut look) = look.map_err(Error::Observe)? else {
             return Ok(None);
         };
         let judging = look.observed.attention(&policy.policy) == Attention::Close;
         self.pods.want(self, &key.namespace, judging);
 
         let now = self.eyes.cluster.now();
-        let decision = decide(&look.observed, &policy.policy, now);
+        let mut decision = decide(&look.observed, &policy.policy, now);
+        let mut gate = None;
+        if acts_unasked(&look, &decision) {
+            gate = Some(self.gate.lock().await);
+            let workload = &look.observed.workload;
+            if let Some(why) = self.breaker(&key.namespace, workload).await? {
+                look.observed.breaker = Some(why);
+                decision = decide(&look.observed, &policy.policy, now);
+            }
+        }
         tracing::debug!(?key, observed = ?look.observed, ?decision, "decided");
         self.meter.decided(decision.reason.name());
 
@@ -49,13 +61,46 @@ impl Controller {
             Volatile {
                 passing_since: decision.passing_since,
                 refusal: None,
+                inspections: volatile.inspections,
             },
         );
         let result = self.act(key, &look, &decision).await;
+        drop(gate);
         self.summarize(key, &policy_key, &look, &decision);
         self.told_refusal(key, &result);
         result?;
+        for effect in &decision.effects {
+            if let Effect::Inspect { from, to } = effect {
+                self.inspect(key, &look, (from, to)).await?;
+            }
+        }
         Ok(decision.look_again)
+    }
+
+    /// Takes the costly looks, and keeps what they tell for the next decision.
+    async fn inspect(
+        &self,
+        key: &Key,
+        look: &Look,
+        way: (&Revision, &Revision),
+    ) -> Result<(), Error> {
+        let target = look.remembered.revisions.get(way.1);
+        let images = target
+            .map(|record| record.images.as_slice())
+            .unwrap_or_default();
+        let inspection = inspect(&self.eyes, &look.deployment, way, images).await;
+        let mut inspection = inspection.map_err(Error::Observe)?;
+        let scene = scene(key, look);
+        let refused = act::rehearse(&self.hands, &scene, way).await;
+        inspection.refused = refused.map_err(Error::Act)?;
+        let mut volatile = self.volatile.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = &mut volatile.entry(key.clone()).or_default().inspections;
+        known.retain(|known| known.to != inspection.to);
+        known.push(inspection);
+        if known.len() > INSPECTIONS_MAX {
+            known.remove(0);
+        }
+        Ok(())
     }
 
     /// Records before acting: after a crash in between, the next look finishes the work.
@@ -76,12 +121,7 @@ impl Controller {
         decision: &Decision,
         written: &mut Vec<Written>,
     ) -> Result<(), act::Error> {
-        let scene = Scene {
-            namespace: &key.namespace,
-            workload: &look.observed.workload,
-            revisions: &look.remembered.revisions,
-            open: look.remembered.open.as_deref(),
-        };
+        let scene = scene(key, look);
         act::record::record(&self.hands, &scene, &decision.memory, written).await?;
         self.note_change_of_state(key, look, decision);
         // Events name the record by its UID, which a new one has only now.
@@ -97,7 +137,7 @@ impl Controller {
         let incident = decision.memory.incident.as_ref();
         for effect in &decision.effects {
             let done = act::carry_out(&self.hands, &scene, effect, incident).await?;
-            if !matches!(effect, Effect::Announce(_)) {
+            if !matches!(effect, Effect::Announce(_) | Effect::Inspect { .. }) {
                 tracing::info!(?key, ?effect, "carried out");
             }
             written.extend(done);
@@ -142,14 +182,24 @@ impl Controller {
             }
             Attachment::Nothing => (),
         }
-        let remembered = self.eyes.store.remembered(&deployment.uid);
-        let unfinished = remembered.open.is_some() || deployment.is_paused_by_us();
+        let remembered = self.eyes.store.remembered(&deployment);
+        let unfinished = remembered.open.is_some()
+            || !remembered.requests.is_empty()
+            || deployment.is_paused_by_us();
         unfinished.then(|| (key.clone(), std::sync::Arc::new(without_policy(key))))
     }
 
     /// Ends the incidents of Deployments that are gone, or were made anew under the same name.
     async fn close_orphans(&self, key: &Key) -> Result<(), Error> {
         let uid = self.eyes.store.deployment(key).map(|d| d.uid.clone());
+        if uid.is_none() {
+            for request in self.eyes.store.requests_for(key) {
+                let outcome = format!("there is no Deployment {:?} in this namespace", key.name);
+                let written = act::record::decline(&self.hands, &request, &outcome).await;
+                let (kind, object) = written.map_err(Error::Act)?;
+                self.eyes.store.wrote(kind, &object);
+            }
+        }
         let orphans = self.eyes.store.orphaned_incidents(key, uid.as_deref());
         for record in orphans {
             let Some(incident) = &record.incident else {
@@ -185,6 +235,13 @@ impl Controller {
             verdict: memory.map(|memory| memory.verdict),
             proof: memory.and_then(|memory| memory.proof),
             reason: decision.reason.clone(),
+            held: decision.effects.iter().find_map(|effect| {
+                if let Effect::Announce(Announcement::Held(held)) = effect {
+                    Some(held.clone())
+                } else {
+                    None
+                }
+            }),
             readings: decision.readings.clone(),
             passed: memory
                 .map(|memory| memory.passed.iter().cloned().collect())
@@ -229,15 +286,33 @@ impl Controller {
     fn told_refusal(&self, key: &Key, result: &Result<(), Error>) {
         if let Err(Error::Act(act::Error::Refused { message, .. })) = result {
             let refusal = Some(message.clone());
-            self.remember(
-                key,
-                Volatile {
-                    passing_since: None,
-                    refusal,
-                },
-            );
+            let mut volatile = self.volatile.lock().unwrap_or_else(PoisonError::into_inner);
+            volatile.entry(key.clone()).or_default().refusal = refusal;
         }
     }
+}
+
+/// More candidates than a plan looks at.
+const INSPECTIONS_MAX: usize = 8;
+
+fn scene<'a>(key: &'a Key, look: &'a Look) -> Scene<'a> {
+    Scene {
+        namespace: &key.namespace,
+        workload: &look.observed.workload,
+        revisions: &look.remembered.revisions,
+        open: look.remembered.open.as_deref(),
+        requests: &look.remembered.requests,
+    }
+}
+
+/// Whether this decision is the one to roll back without anybody's consent.
+fn acts_unasked(look: &Look, decision: &Decision) -> bool {
+    let before = look.observed.memory.incident.as_ref().map(|i| i.state);
+    decision.memory.incident.as_ref().is_some_and(|incident| {
+        incident.state == State::RollingBack
+            && before != Some(State::RollingBack)
+            && incident.was_decided_unasked()
+    })
 }
 
 /// What holds for an incident whose policy has gone: its own terms, and nothing new.
@@ -266,6 +341,19 @@ fn without_policy(key: &Key) -> ParsedPolicy {
                 recovery: SignedDuration::ZERO,
             },
             after_probation: Mode::Disabled,
+            budget: Budget {
+                count: 1,
+                per: SignedDuration::ZERO,
+            },
+            persistent_volumes: Mode::Automatic,
+            config: ConfigTerms {
+                mode: ConfigMode::Ignore,
+                exclude: BTreeSet::new(),
+            },
+            quarantine: QuarantineTerms {
+                lasting: SignedDuration::ZERO,
+                enforcement: Enforcement::Disabled,
+            },
         },
     }
 }

@@ -7,9 +7,10 @@ use jiff::Timestamp;
 use super::{ApprovalTerms, Mode, Revision, RollbackTerms, Workload};
 
 /// Where an incident stands. The words are those of `Rollback.status`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum State {
     /// Closed: what would have been done.
+    #[default]
     Observed,
     AwaitingApproval,
     RollingBack,
@@ -80,7 +81,12 @@ pub struct Incident {
     pub attempt: u32,
     pub from: Revision,
     pub to: Revision,
+    /// The trigger that was breached; empty where people asked for it or did it themselves.
     pub trigger: String,
+    /// What a person or a pipeline asked for, where it was not a trigger.
+    pub request: Option<Asked>,
+    /// Who put `to` back, where it was not Astern.
+    pub restored_by: Option<String>,
     /// The policy's mode after all caps.
     pub mode: Mode,
     /// Why the mode is lower than the policy's, for people.
@@ -93,6 +99,8 @@ pub struct Incident {
     pub approval: ApprovalTerms,
     pub rollback: RollbackTerms,
     pub pause_rollout: bool,
+    /// Astern paused the rollout once; a person who resumes it is obeyed.
+    pub paused: bool,
     /// What an approval must quote. Set a while after the record exists, so that nothing planted in
     /// advance can match.
     pub code: Option<String>,
@@ -109,13 +117,36 @@ impl Incident {
     #[must_use]
     pub fn was_decided_unasked(&self) -> bool {
         let approved = u32::try_from(self.approvals.len()).unwrap_or(u32::MAX);
-        self.timings.decided.is_some() && approved < self.approval.required
+        let asked = self.request.is_some() || self.restored_by.is_some();
+        self.timings.decided.is_some() && !asked && approved < self.approval.required
+    }
+
+    /// Returns what rules about repetition need to know of it, once it is closed.
+    #[must_use]
+    pub fn attempt(&self) -> Attempt {
+        Attempt {
+            from: self.from.clone(),
+            to: self.to.clone(),
+            attempt: self.attempt,
+            state: self.state,
+            wrote_unasked: self.was_decided_unasked(),
+            requested: self.request.is_some(),
+            restored: self.restored_by.is_some(),
+            paused: self.paused,
+            decided: self.timings.decided,
+            patched: self.timings.patched,
+        }
     }
 
     /// Returns the name of the record: a function of Deployment, bad revision and attempt, so that
     /// creating it twice is creating it once.
+    ///
+    /// Whoever asked has named it already.
     #[must_use]
     pub fn name(&self, workload: &Workload) -> String {
+        if let Some(request) = &self.request {
+            return request.name.clone();
+        }
         let uid: String = workload
             .uid
             .chars()
@@ -128,6 +159,15 @@ impl Incident {
         // A cut may leave a separator at the end, which is fine inside a name.
         format!("{stem}{suffix}")
     }
+}
+
+/// The request behind an incident, as it stands in the record's `spec`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Asked {
+    /// Name of the record, which the asker chose.
+    pub name: String,
+    pub requested_by: Option<String>,
+    pub reason: String,
 }
 
 /// The API server's limit for names of objects.
@@ -167,11 +207,25 @@ pub enum EntryKind {
 }
 
 /// A closed incident of this workload.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a fact of its own that rules about repetition ask for"
+)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Attempt {
     pub from: Revision,
+    pub to: Revision,
     pub attempt: u32,
     pub state: State,
     /// [`Incident::was_decided_unasked`].
     pub wrote_unasked: bool,
+    /// A person or a pipeline asked for it.
+    pub requested: bool,
+    /// Somebody else than Astern put `to` back.
+    pub restored: bool,
+    /// [`Incident::paused`].
+    pub paused: bool,
+    pub decided: Option<Timestamp>,
+    /// When `to` was seen in place.
+    pub patched: Option<Timestamp>,
 }

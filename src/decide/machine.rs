@@ -3,8 +3,12 @@
 //! What a revision's own data says is judged in [`super::health`]; what keeps Astern from acting
 //! stands in [`super::holds`]. This file only puts them in order.
 
+mod asking;
 mod incident;
+mod proposing;
 mod recovery;
+mod requested;
+mod returned;
 mod watching;
 
 use jiff::{SignedDuration, Timestamp};
@@ -14,7 +18,7 @@ pub use incident::gone;
 use super::model::Announcement;
 use super::{
     Decision, Effect, Measurement, Memory, Mode, Observed, Policy, Reading, Reason, TriggerReading,
-    health,
+    health, quarantine,
 };
 
 /// How long to wait for a change that a watch should have reported already. A safety net only.
@@ -26,16 +30,22 @@ const FALLBACK: SignedDuration = SignedDuration::from_secs(30);
 /// repeats itself without effects that are not yet observed.
 #[must_use]
 pub fn decide(observed: &Observed, policy: &Policy, now: Timestamp) -> Decision {
+    let (observed, told) = quarantine::with_marks(observed, now);
     let case = Case {
-        observed,
+        observed: &observed,
         policy,
         now,
-        readings: health::readings(observed, policy, now),
+        readings: health::readings(&observed, policy, now),
     };
-    match &observed.memory.incident {
+    let mut decision = match &observed.memory.incident {
         Some(incident) if incident.state.is_open() => incident::when_open(&case, incident),
         Some(_) | None => watching::when_watching(&case),
+    };
+    if policy.mode > Mode::Disabled {
+        let next = quarantine::update(&mut decision.memory, policy, now);
+        decision.look_again = decision.look_again.into_iter().chain(next).min();
     }
+    told.into_iter().fold(decision, Decision::announcing)
 }
 
 /// One call of [`decide`]: what every function of the machine looks at.
@@ -95,4 +105,4 @@ impl Decision {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

@@ -5,7 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::{SignedDuration, Timestamp};
 
 use super::{
-    Attempt, Counted, Entry, Evidence, Hold, Incident, Mode, Policy, Reason, State, TriggerReading,
+    Attempt, Counted, Enforcement, Entry, Evidence, Facts, Held, Incident, Inspection, Mark, Mode,
+    Policy, Reason, Request, State, Suspension, TriggerReading,
 };
 
 /// One version of a Deployment's pod template, named by the digest of its canonical JSON.
@@ -66,6 +67,12 @@ pub struct RevisionMemory {
     pub replicas: u32,
     /// Per trigger that counts: what the revision before had counted, kept for when its pods are gone.
     pub baseline: BTreeMap<String, Counted>,
+    /// When it became [`Verdict::Bad`] or [`Verdict::Withdrawn`]: its quarantine runs from here.
+    pub convicted: Option<Timestamp>,
+    /// What admission does about deploying it again; `None` where it is not in quarantine.
+    pub quarantine: Option<Enforcement>,
+    /// The last word of a person about it, as it was written. The same words count once.
+    pub mark: Option<String>,
 }
 
 /// The Deployment as it is now.
@@ -108,6 +115,12 @@ pub struct Workload {
     pub progressed: Option<Timestamp>,
     pub pods_refused: Option<Refused>,
     pub deleting: bool,
+    /// `astern.dev/enabled: "false"`.
+    pub opted_out: bool,
+    /// The kill switch on the Deployment itself.
+    pub suspension: Option<Suspension>,
+    /// Who wrote the template last, as far as the API server tells.
+    pub written_by: Option<String>,
 }
 
 /// How many pods of a workload were available since a time.
@@ -208,6 +221,16 @@ pub struct Observed {
     pub passing_since: Option<Timestamp>,
     /// The API server refused the rollback for good, in its own words.
     pub refusal: Option<String>,
+    /// What the recorded templates, and the one that runs, say about themselves.
+    pub facts: BTreeMap<Revision, Facts>,
+    /// What the costly looks told, one per target. Process memory: it is asked for again.
+    pub inspections: Vec<Inspection>,
+    /// Why the breaker is open, or would open with one more rollback that nobody asked for.
+    pub breaker: Option<String>,
+    /// Rollbacks that people or pipelines ask for, oldest first.
+    pub requests: Vec<Request>,
+    /// What people say about revisions.
+    pub marks: Vec<Mark>,
 }
 
 /// One write to the outside world.
@@ -228,6 +251,10 @@ pub enum Effect {
     ResumeRollout,
     /// Deletes the record of a revision that is too old to matter.
     Forget { revision: Revision },
+    /// Takes the costly looks at what a rollback from `from` to `to` would meet.
+    Inspect { from: Revision, to: Revision },
+    /// Ends a request that cannot be carried out, on its own record.
+    Decline { request: String, outcome: String },
     /// Tells people, on the Deployment and on the Rollback. Sent once per wording.
     Announce(Announcement),
 }
@@ -244,9 +271,15 @@ pub enum Announcement {
     /// A revision became [`Verdict::Good`].
     Good(Revision),
     /// Something is wrong with the current revision, and Astern does not act.
-    Held(Hold),
+    Held(Held),
     /// Somebody put the bad revision back.
     Fighting,
+    /// A revision in quarantine runs again.
+    BackFromQuarantine(Revision),
+    /// What a person says about a revision is written down.
+    Marked(Mark),
+    /// What a person says about a revision names none that is known.
+    MarkNotUnderstood(Mark),
 }
 
 /// What follows from an observation.

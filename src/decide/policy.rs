@@ -2,9 +2,13 @@
 //!
 //! How a policy is spelled in YAML is not known here; `api::parse` is the only way to get one.
 
+mod safety;
+
 use std::fmt;
 
 use jiff::SignedDuration;
+
+pub use safety::{Budget, ConfigMode, ConfigTerms, Enforcement, QuarantineTerms};
 
 /// How far Astern may go. One ladder everywhere; caps only lower it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -62,6 +66,12 @@ pub struct Policy {
     pub rollback: RollbackTerms,
     /// Caps the mode for a revision that is through its probation.
     pub after_probation: Mode,
+    /// How many rollbacks of one workload go ahead before people are asked.
+    pub budget: Budget,
+    /// Caps the mode where the target mounts persistent volumes.
+    pub persistent_volumes: Mode,
+    pub config: ConfigTerms,
+    pub quarantine: QuarantineTerms,
 }
 
 /// One condition that makes a revision bad.

@@ -3,6 +3,7 @@
 mod remembered;
 mod running;
 
+use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use jiff::Timestamp;
@@ -205,9 +206,10 @@ impl Store {
         Some(Key::new(&record.namespace, &record.deployment))
     }
 
-    /// Returns all that is remembered about the Deployment `uid`.
+    /// Returns all that is remembered about `deployment`.
     #[must_use]
-    pub fn remembered(&self, uid: &str) -> Remembered {
+    pub fn remembered(&self, deployment: &Deployment) -> Remembered {
+        let uid = deployment.uid.as_str();
         let inner = self.lock();
         let revisions = inner.revisions.iter();
         let revisions: Vec<Arc<RevisionRecord>> = revisions
@@ -216,10 +218,56 @@ impl Store {
             .collect();
         let rollbacks = inner.rollbacks.iter();
         let rollbacks: Vec<Arc<RollbackRecord>> = rollbacks
-            .filter(|(_, record)| record.deployment_uid == uid)
+            .filter(|(_, record)| {
+                let asks = record.request.is_some()
+                    && record.deployment == deployment.name
+                    && record.namespace == deployment.namespace;
+                record.deployment_uid == uid || asks
+            })
             .map(|(_, record)| Arc::clone(record))
             .collect();
         Remembered::new(revisions, &rollbacks)
+    }
+
+    /// Returns how many rollbacks nobody was asked for since `since`, and how many workloads went bad,
+    /// the one with `uid` included.
+    #[must_use]
+    pub fn storm(&self, since: Timestamp, uid: &str) -> (u32, u32) {
+        let inner = self.lock();
+        let mut unasked: u32 = 0;
+        let mut bad: BTreeSet<&str> = BTreeSet::from([uid]);
+        for (_, record) in inner.rollbacks.iter() {
+            let Some(incident) = &record.incident else {
+                continue;
+            };
+            let by_trigger = !incident.trigger.is_empty();
+            if by_trigger && incident.timings.proposed >= since {
+                bad.insert(&record.deployment_uid);
+            }
+            let decided = incident
+                .timings
+                .decided
+                .is_some_and(|decided| decided >= since);
+            if decided && incident.was_decided_unasked() {
+                unasked = unasked.saturating_add(1);
+            }
+        }
+        (unasked, u32::try_from(bad.len()).unwrap_or(u32::MAX))
+    }
+
+    /// Returns what is asked for the Deployment under `key`, which may not exist.
+    #[must_use]
+    pub fn requests_for(&self, key: &Key) -> Vec<Arc<RollbackRecord>> {
+        let inner = self.lock();
+        let rollbacks = inner.rollbacks.iter();
+        rollbacks
+            .filter(|(_, record)| {
+                record.request.is_some()
+                    && record.namespace == key.namespace
+                    && record.deployment == key.name
+            })
+            .map(|(_, record)| Arc::clone(record))
+            .collect()
     }
 
     /// Returns the open incidents of Deployments that are gone, or were made anew.

@@ -10,9 +10,9 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 
 use self::conditions::{deadline_exceeded, is_about, pods_refused, progressed};
-use crate::api::record::{self, annotation, revision, rollback, text, time};
+use crate::api::record::{self, annotation, answers, revision, rollback, text, time};
 use crate::api::{names, template};
-use crate::decide::{self, Current, Entry, Refused, Revision};
+use crate::decide::{self, Current, Entry, Mark, Refused, Revision, Suspension};
 
 /// What is kept of a Deployment.
 #[derive(Clone, Debug, PartialEq)]
@@ -26,6 +26,8 @@ pub struct Deployment {
     pub policy: Option<String>,
     /// `astern.dev/enabled` is "false".
     pub opted_out: bool,
+    /// What people say about revisions of it.
+    pub marks: Vec<Mark>,
     /// Approvals and rejections that people wrote on it.
     pub entries: Vec<Entry>,
     /// A label selector that finds its ReplicaSets and pods.
@@ -61,6 +63,9 @@ struct Facts {
     progressed: Option<Timestamp>,
     pods_refused: Option<Refused>,
     deleting: bool,
+    suspension: Option<Suspension>,
+    written_by: Option<String>,
+    template: decide::Facts,
 }
 
 /// How many pods were asked for, and how many there are.
@@ -125,6 +130,7 @@ impl Deployment {
             labels: string_map(object.pointer("/metadata/labels")),
             policy: annotation(object, names::POLICY).map(str::to_owned),
             opted_out: annotation(object, names::ENABLED) == Some("false"),
+            marks: answers::mark(object).into_iter().collect(),
             entries: rollback::entries(object),
             selector: selector(object.pointer("/spec/selector")?),
             pod_labels: string_map(object.pointer("/spec/template/metadata/labels")),
@@ -151,6 +157,9 @@ impl Deployment {
                 progressed: progressed(object),
                 pods_refused: pods_refused(object),
                 deleting: object.pointer("/metadata/deletionTimestamp").is_some(),
+                suspension: answers::suspension(object, "the Deployment"),
+                written_by: written_by(object),
+                template: template::facts(object.pointer("/spec/template")?),
             },
         })
     }
@@ -165,6 +174,12 @@ impl Deployment {
     #[must_use]
     pub fn is_paused_by_person(&self) -> bool {
         self.facts.paused && self.facts.paused_by.is_none()
+    }
+
+    /// Returns what its template says about itself.
+    #[must_use]
+    pub fn template_facts(&self) -> &decide::Facts {
+        &self.facts.template
     }
 
     /// Returns how many pods there are, as its controller counted them last.
@@ -196,6 +211,9 @@ impl Deployment {
             progressed,
             pods_refused,
             deleting,
+            suspension,
+            written_by,
+            template: _,
         } = self.facts.clone();
         let exceeded_by_current =
             |message: String| current.is_none_or(|current| is_about(&message, current));
@@ -220,6 +238,9 @@ impl Deployment {
             progressed,
             pods_refused,
             deleting,
+            opted_out: self.opted_out,
+            suspension,
+            written_by,
             ..decide::Workload::default()
         }
     }
@@ -253,6 +274,20 @@ impl Deployment {
 
 fn revision_number(object: &Value) -> Option<i64> {
     annotation(object, names::DEPLOYMENT_REVISION)?.parse().ok()
+}
+
+/// Returns the field manager that wrote the template last, as far as `managedFields` tell.
+fn written_by(object: &Value) -> Option<String> {
+    let entries = object
+        .pointer("/metadata/managedFields")
+        .and_then(Value::as_array);
+    entries
+        .into_iter()
+        .flatten()
+        .filter(|entry| entry.pointer(revision::OWNED_TEMPLATE).is_some())
+        .max_by_key(|entry| time(entry, "/time"))
+        .and_then(|entry| text(entry, "/manager"))
+        .map(str::to_owned)
 }
 
 fn ownership_disturbed(object: &Value) -> bool {

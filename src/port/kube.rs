@@ -190,6 +190,17 @@ impl Cluster for KubePort {
         self.call(request).await
     }
 
+    async fn dry_run(&self, object: &ObjectRef, operations: Value) -> Result<(), Error> {
+        let path = path_of(object)?;
+        let operations = parsed_patch(operations)?;
+        let parameters = PatchParams {
+            dry_run: true,
+            ..patching()
+        };
+        let request = Request::new(path).patch(&object.name, &parameters, &operations);
+        self.call(request).await.map(drop)
+    }
+
     async fn status(
         &self,
         object: &ObjectRef,

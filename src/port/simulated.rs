@@ -228,7 +228,7 @@ impl Request<'_> {
                 world.delete(object, body.as_str().unwrap_or_default());
                 Ok(Arc::default())
             }
-            Verb::Get | Verb::List => Ok(Arc::default()),
+            Verb::Get | Verb::List | Verb::DryRun => Ok(Arc::default()),
         }
     }
 }
@@ -282,6 +282,15 @@ impl Cluster for SimulatedCluster {
             body: &operations,
         };
         self.write(request).await
+    }
+
+    async fn dry_run(&self, object: &ObjectRef, operations: Value) -> Result<(), Error> {
+        let met = self.meet(Verb::DryRun, object.kind).await?;
+        let outcome = self.world().try_patch(object, &operations);
+        match met {
+            Met::Nothing => outcome,
+            Met::LosesTheAnswer => Err(lost()),
+        }
     }
 
     async fn status(

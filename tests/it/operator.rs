@@ -33,6 +33,7 @@ impl Meter for Unmetered {
     fn decided(&self, _: &'static str) {}
     fn reached(&self, _: &'static str) {}
     fn failed(&self) {}
+    fn breaker(&self, _: bool) {}
 }
 
 /// An operator that runs until it is dropped.
@@ -63,6 +64,7 @@ impl Operator {
             store,
             feeds: Arc::new(Feeds::default()),
             sources: Arc::new(Sources::new(port.clone(), "astern-system".to_owned(), find)),
+            namespace: "astern-system".to_owned(),
             accept_unverified_approvals: false,
         };
         let hands = Hands {

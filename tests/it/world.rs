@@ -8,8 +8,8 @@ use std::collections::BTreeMap;
 
 use astern::decide::{
     self, Attempt, Attention, Availability, Current, Decision, Effect, Entry, EntryKind, Evidence,
-    Firing, Incident, Memory, Observed, Pod, PodCounters, Policy, RestartCount, Revision, Sample,
-    TriggerKind, Unknown, ValueAt, Workload,
+    Firing, Incident, Inspection, Memory, Observed, Pod, PodCounters, Policy, RestartCount,
+    Revision, Sample, TriggerKind, Unknown, ValueAt, Workload,
 };
 use jiff::{SignedDuration, Timestamp};
 
@@ -108,6 +108,7 @@ pub(crate) struct World {
     recorded: Option<Timestamp>,
     /// What the process remembers.
     pub(crate) passing_since: Option<Timestamp>,
+    pub(crate) inspections: Vec<Inspection>,
     rollout_started: Timestamp,
     /// When the ReplicaSet of each revision was made.
     replica_sets: BTreeMap<Revision, Timestamp>,
@@ -160,6 +161,7 @@ impl World {
             past: Vec::new(),
             recorded: None,
             passing_since: None,
+            inspections: Vec::new(),
             rollout_started: day_ago,
             replica_sets: BTreeMap::from([(running.clone(), day_ago)]),
             number: 1,
@@ -188,7 +190,8 @@ impl World {
             approvals_are_checked: true,
             fresh_code: format!("code{}", self.codes),
             passing_since: self.passing_since,
-            refusal: None,
+            inspections: self.inspections.clone(),
+            ..Observed::default()
         };
         if observed.attention(&self.policy) > Attention::None && self.workload.current.is_some() {
             observed.pods = self.pods.iter().map(LivePod::seen).collect();
@@ -412,6 +415,12 @@ impl World {
         true
     }
 
+    /// Forgets what the process remembers.
+    pub(crate) fn restart(&mut self) {
+        self.passing_since = None;
+        self.inspections.clear();
+    }
+
     /// The writes that a decision asks for, in the order in which they are made.
     pub(crate) fn writes(&self, decision: &Decision) -> Vec<Write> {
         let mut writes = Vec::new();
@@ -461,12 +470,7 @@ impl World {
         }
         self.stored.incident = None;
         self.recorded = None;
-        self.past.push(Attempt {
-            from: incident.from.clone(),
-            attempt: incident.attempt,
-            state: incident.state,
-            wrote_unasked: incident.was_decided_unasked(),
-        });
+        self.past.push(incident.attempt());
     }
 
     fn carry_out(&mut self, effect: &Effect, incident: Option<&Incident>) {
@@ -505,7 +509,15 @@ impl World {
             Effect::Forget { revision } => {
                 self.stored.revisions.remove(revision);
             }
-            Effect::Announce(_) => {}
+            Effect::Inspect { from, to } => {
+                self.inspections = vec![Inspection {
+                    at: self.now,
+                    from: from.clone(),
+                    to: to.clone(),
+                    ..Inspection::default()
+                }];
+            }
+            Effect::Announce(_) | Effect::Decline { .. } => {}
         }
     }
 

@@ -6,9 +6,13 @@ use super::field::{Field, Problems, cut};
 use super::trigger::MODES;
 use super::{ParsedPolicy, Targets, duration, selector, trigger};
 use crate::api::v1alpha1::bounds::{
-    APPROVAL_TIMEOUT, DEADLINE, FOR, METRIC_SOURCE, NAME_LENGTH, PROBATION, REQUIRED, TARGETS,
+    APPROVAL_TIMEOUT, BUDGET_COUNT, BUDGET_PER, DEADLINE, EXCLUDED, FOR, METRIC_SOURCE,
+    NAME_LENGTH, PROBATION, QUARANTINE, REQUIRED, TARGETS,
 };
-use crate::decide::{ApprovalTerms, Mode, OnTimeout, Policy, RollbackTerms};
+use crate::decide::{
+    ApprovalTerms, Budget, ConfigMode, ConfigTerms, Enforcement, Mode, OnTimeout, Policy,
+    QuarantineTerms, RollbackTerms,
+};
 
 pub(super) fn parsed(object: &Field<'_>, problems: &Problems) -> ParsedPolicy {
     let metadata = object.child("metadata");
@@ -66,6 +70,53 @@ fn policy(spec: &Field<'_>, name: String, problems: &Problems) -> Policy {
         after_probation: spec
             .child("afterProbation")
             .one_of(&MODES, Mode::Observe, problems),
+        budget: budget(&spec.child("rollback").child("budget"), problems),
+        persistent_volumes: spec.child("rollback").child("persistentVolumes").one_of(
+            &MODES,
+            Mode::RequireApproval,
+            problems,
+        ),
+        config: config(&spec.child("config"), problems),
+        quarantine: quarantine(&spec.child("quarantine"), problems),
+    }
+}
+
+fn budget(field: &Field<'_>, problems: &Problems) -> Budget {
+    field.object("{}", problems);
+    Budget {
+        count: field.child("count").count(BUDGET_COUNT, problems),
+        per: field.child("per").duration(BUDGET_PER, problems),
+    }
+}
+
+fn config(field: &Field<'_>, problems: &Problems) -> ConfigTerms {
+    field.object("{}", problems);
+    let modes = [
+        ("Ignore", ConfigMode::Ignore),
+        ("Check", ConfigMode::Check),
+        ("Restore", ConfigMode::Restore),
+    ];
+    let excluded = field.child("exclude").items(EXCLUDED, problems);
+    let excluded = excluded.iter();
+    ConfigTerms {
+        mode: field
+            .child("mode")
+            .one_of(&modes, ConfigMode::Check, problems),
+        exclude: excluded
+            .filter_map(|name| object_name(name, problems))
+            .collect(),
+    }
+}
+
+fn quarantine(field: &Field<'_>, problems: &Problems) -> QuarantineTerms {
+    field.object("{}", problems);
+    let enforcement = [Enforcement::Disabled, Enforcement::Warn, Enforcement::Deny]
+        .map(|enforcement| (enforcement.name(), enforcement));
+    QuarantineTerms {
+        lasting: field.child("for").duration(QUARANTINE, problems),
+        enforcement: field
+            .child("enforcement")
+            .one_of(&enforcement, Enforcement::Warn, problems),
     }
 }
 

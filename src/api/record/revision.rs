@@ -7,7 +7,9 @@ use serde_json::{Map, Value, json};
 
 use super::{annotation, annotation_pointer, controller, label, label_pointer, label_value, text};
 use crate::api::{names, template};
-use crate::decide::{Counted, Proof, Revision, RevisionMemory, Verdict, Workload};
+use crate::decide::{
+    Counted, Enforcement, Facts, Proof, Revision, RevisionMemory, Verdict, Workload,
+};
 use crate::port::kinds;
 
 /// A `ControllerRevision` of ours, without the template that it holds.
@@ -22,6 +24,7 @@ pub struct RevisionRecord {
     pub revision: Revision,
     pub memory: RevisionMemory,
     pub images: Vec<String>,
+    pub facts: Facts,
 }
 
 /// Returns the record in `object`, or `None` when it is not one of ours or makes no sense.
@@ -47,6 +50,7 @@ pub fn read(object: &Value) -> Option<RevisionRecord> {
         revision: template::revision(recorded),
         memory: memory(object)?,
         images: template::images(recorded),
+        facts: template::facts(recorded),
     })
 }
 
@@ -67,6 +71,11 @@ fn memory(object: &Value) -> Option<RevisionMemory> {
             .and_then(|count| count.parse().ok())
             .unwrap_or_default(),
         baseline: baseline(annotation(object, names::BASELINE).unwrap_or_default()),
+        convicted: annotation(object, names::CONVICTED).and_then(|time| time.parse().ok()),
+        quarantine: label(object, names::QUARANTINE_ENFORCEMENT)
+            .filter(|_| label(object, names::QUARANTINE) == Some("true"))
+            .and_then(enforcement),
+        mark: annotation(object, names::MARK).map(str::to_owned),
     })
 }
 
@@ -181,12 +190,25 @@ fn marks(memory: &RevisionMemory) -> (Marks, Marks) {
     if let Some(proof) = memory.proof {
         labels.push((names::PROOF.to_owned(), json!(proof_name(proof))));
     }
+    if let Some(enforcement) = memory.quarantine {
+        labels.push((names::QUARANTINE.to_owned(), json!("true")));
+        labels.push((
+            names::QUARANTINE_ENFORCEMENT.to_owned(),
+            json!(enforcement.name()),
+        ));
+    }
     let mut annotations = vec![
         (names::NUMBER.to_owned(), json!(memory.number.to_string())),
         (names::SINCE.to_owned(), json!(memory.since.to_string())),
     ];
     if let Some(time) = memory.rolled_out {
         annotations.push((names::ROLLED_OUT.to_owned(), json!(time.to_string())));
+    }
+    if let Some(time) = memory.convicted {
+        annotations.push((names::CONVICTED.to_owned(), json!(time.to_string())));
+    }
+    if let Some(mark) = &memory.mark {
+        annotations.push((names::MARK.to_owned(), json!(mark)));
     }
     if !memory.passed.is_empty() {
         annotations.push((names::PASSED.to_owned(), json!(joined(&memory.passed))));
@@ -318,6 +340,12 @@ fn proof(name: &str) -> Option<Proof> {
     [Proof::Full, Proof::Partial, Proof::Vouched]
         .into_iter()
         .find(|proof| proof_name(*proof) == name)
+}
+
+fn enforcement(name: &str) -> Option<Enforcement> {
+    [Enforcement::Warn, Enforcement::Deny]
+        .into_iter()
+        .find(|enforcement| enforcement.name() == name)
 }
 
 /// Returns when `object` was created.

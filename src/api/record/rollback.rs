@@ -1,5 +1,7 @@
 //! An incident as a `Rollback`: the request in `spec`, everything found and done in `status`.
 
+mod request;
+
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Map, Value, json};
 
@@ -8,10 +10,12 @@ use crate::api::names;
 use crate::api::parse::duration;
 use crate::api::render::{self, Place};
 use crate::decide::{
-    Approval, ApprovalTerms, Attempt, Entry, EntryKind, Incident, Mode, OnTimeout, Revision,
-    RollbackTerms, State, Timings, Workload,
+    Approval, ApprovalTerms, Attempt, Entry, EntryKind, Incident, Mode, OnTimeout, Request,
+    Revision, RollbackTerms, State, Timings, Workload,
 };
 use crate::port::kinds;
+
+pub use request::{claim, declined};
 
 /// A Rollback as it was read.
 #[derive(Clone, Debug, PartialEq)]
@@ -21,10 +25,13 @@ pub struct RollbackRecord {
     pub uid: String,
     pub resource_version: String,
     pub deployment: String,
+    /// Empty where a person asks for it and Astern has not seen it yet.
     pub deployment_uid: String,
     pub created: Timestamp,
     /// `None` while the status was not written yet.
     pub incident: Option<Incident>,
+    /// What a person or a pipeline asks for, as long as nobody has answered.
+    pub request: Option<Request>,
     /// The answers that people wrote on it.
     pub entries: Vec<Entry>,
     pub awaits_approval: bool,
@@ -59,12 +66,7 @@ impl RollbackRecord {
     #[must_use]
     pub fn closed(&self) -> Option<Attempt> {
         let incident = self.incident.as_ref().filter(|i| !i.state.is_open())?;
-        Some(Attempt {
-            from: incident.from.clone(),
-            attempt: incident.attempt,
-            state: incident.state,
-            wrote_unasked: incident.was_decided_unasked(),
-        })
+        Some(incident.attempt())
     }
 }
 
@@ -72,15 +74,22 @@ impl RollbackRecord {
 #[must_use]
 pub fn read(object: &Value) -> Option<RollbackRecord> {
     let status = object.get("status").cloned().unwrap_or(Value::Null);
+    let label = super::label(object, names::DEPLOYMENT_UID);
+    let claimed = label.or_else(|| text(&status, "/deploymentUid"));
+    let answered = status.get("conditions").is_some();
     Some(RollbackRecord {
         namespace: text(object, "/metadata/namespace")?.to_owned(),
         name: text(object, "/metadata/name")?.to_owned(),
         uid: text(object, "/metadata/uid").unwrap_or_default().to_owned(),
         resource_version: text(object, "/metadata/resourceVersion")?.to_owned(),
         deployment: text(object, "/spec/deployment/name")?.to_owned(),
-        deployment_uid: super::label(object, names::DEPLOYMENT_UID)?.to_owned(),
+        deployment_uid: claimed.unwrap_or_default().to_owned(),
         created: time(object, "/metadata/creationTimestamp")?,
-        incident: incident(&status),
+        incident: incident(&status).map(|incident| Incident {
+            request: flag(&status, "/requested").then(|| request::asked(object)),
+            ..incident
+        }),
+        request: request::request(object).filter(|_| label.is_none() && !answered),
         entries: entries(object),
         awaits_approval: super::label(object, names::AWAITING_APPROVAL) == Some("true"),
         status,
@@ -109,7 +118,10 @@ fn incident(status: &Value) -> Option<Incident> {
         attempt: number(status, "/attempt")?,
         from: Revision(text(status, "/from/digest")?.to_owned()),
         to: Revision(text(status, "/to/digest")?.to_owned()),
-        trigger: text(status, "/trigger")?.to_owned(),
+        trigger: text(status, "/trigger").unwrap_or_default().to_owned(),
+        // What was asked stands in the spec.
+        request: None,
+        restored_by: text(status, "/restoredBy").map(str::to_owned),
         mode: [
             Mode::Disabled,
             Mode::Observe,
@@ -134,6 +146,7 @@ fn incident(status: &Value) -> Option<Incident> {
             recovery: span(status, "/terms/recovery")?,
         },
         pause_rollout: flag(status, "/terms/pauseRollout"),
+        paused: flag(status, "/paused"),
         code: text(status, "/code").map(str::to_owned),
         approvals: approvals(status),
         rejected_by: text(status, "/rejectedBy").map(str::to_owned),
@@ -206,14 +219,7 @@ const fn on_timeout_name(on_timeout: OnTimeout) -> &'static str {
 /// not forge an approval of it.
 #[must_use]
 pub fn new(namespace: &str, workload: &Workload, incident: &Incident) -> Value {
-    let mut labels = Map::new();
-    labels.insert(names::DEPLOYMENT_UID.into(), json!(workload.uid));
-    if let Some(name) = label_value(&workload.name) {
-        labels.insert(names::DEPLOYMENT.into(), json!(name));
-    }
-    if incident.state == State::AwaitingApproval {
-        labels.insert(names::AWAITING_APPROVAL.into(), json!("true"));
-    }
+    let labels = labels(workload, incident);
     json!({
         "apiVersion": kinds::ROLLBACKS.api_version(),
         "kind": kinds::ROLLBACKS.kind,
@@ -227,6 +233,18 @@ pub fn new(namespace: &str, workload: &Workload, incident: &Incident) -> Value {
             "reason": format!("trigger {}: {}", incident.trigger, incident.evidence),
         },
     })
+}
+
+fn labels(workload: &Workload, incident: &Incident) -> Map<String, Value> {
+    let mut labels = Map::new();
+    labels.insert(names::DEPLOYMENT_UID.into(), json!(workload.uid));
+    if let Some(name) = label_value(&workload.name) {
+        labels.insert(names::DEPLOYMENT.into(), json!(name));
+    }
+    if incident.state == State::AwaitingApproval {
+        labels.insert(names::AWAITING_APPROVAL.into(), json!("true"));
+    }
+    labels
 }
 
 /// A revision as people know it.
@@ -261,10 +279,12 @@ pub fn status(
     };
     let mut status = json!({
         "deploymentUid": workload.uid,
+        "requested": incident.request.is_some().then_some(true),
         "attempt": incident.attempt,
         "from": revision(&incident.from, &revisions.from),
         "to": revision(&incident.to, &revisions.to),
-        "trigger": incident.trigger,
+        "trigger": Some(&incident.trigger).filter(|trigger| !trigger.is_empty()),
+        "restoredBy": incident.restored_by,
         "mode": incident.mode.name(),
         "caps": incident.caps,
         "evidence": {"summary": incident.evidence},
@@ -284,6 +304,7 @@ pub fn status(
             .collect::<Vec<_>>(),
         "rejectedBy": incident.rejected_by,
         "escalated": incident.escalated.then_some(true),
+        "paused": incident.paused.then_some(true),
         "outcome": incident.outcome,
         "next": render::next(incident),
         "timings": {

@@ -14,7 +14,7 @@ use crate::api::parse::{FieldError, ParsedPolicy};
 use crate::api::record::revision::{proof_name, verdict_name};
 use crate::decide::unknown::long_enough;
 use crate::decide::{
-    Measurement, Proof, Reading, Reason, Revision, TriggerReading, Unknown, Verdict,
+    Held, Measurement, Proof, Reading, Reason, Revision, TriggerReading, Unknown, Verdict,
 };
 
 /// A status names at most this many targets; the schema says the same.
@@ -32,6 +32,8 @@ pub struct Target {
     /// What a verdict of Good rests on.
     pub proof: Option<Proof>,
     pub reason: Reason,
+    /// What stands in the way, with what was seen.
+    pub held: Option<Held>,
     pub readings: Vec<TriggerReading>,
     /// Triggers that have passed on real data for the current revision.
     pub passed: Vec<String>,
@@ -251,8 +253,9 @@ fn target(target: &Target) -> Value {
     if let Some(proof) = target.proof {
         made["proof"] = json!(proof_name(proof));
     }
-    if let Reason::Held(hold) = &target.reason {
-        made["hold"] = json!(format!("{}: {}", hold.name(), hold.advice()));
+    if let Some(held) = &target.held {
+        let text = format!("{}: {}", held.hold.name(), held.message());
+        made["hold"] = json!(text.chars().take(MESSAGE_MAX).collect::<String>());
     }
     // Once a revision is judged, its metrics are not asked for, and their absence says nothing.
     if target.judging {

@@ -98,6 +98,9 @@ pub const UNAVAILABLE_FOR: Span = Span::new(0, DAY, "1m");
 pub const ALERT_FOR: Span = Span::new(0, DAY, "0s");
 pub const APPROVAL_TIMEOUT: Span = Span::new(1, 7 * DAY, "30m");
 pub const DEADLINE: Span = Span::new(1, DAY, "10m");
+pub const BUDGET_PER: Span = Span::new(60, 30 * DAY, "24h");
+/// A week: long enough for the fix, short enough that nobody meets it by surprise months later.
+pub const QUARANTINE: Span = Span::new(60, 90 * DAY, "168h");
 /// An answer that takes longer says nothing about now.
 pub const QUERY_TIMEOUT: Span = Span::new(1, 60, "10s");
 
@@ -116,6 +119,13 @@ const fn count(least: i32, most: i32, usual: i32) -> Count {
 pub const REQUIRED: Count = count(1, 16, 1);
 pub const MINIMUM_REQUESTS: Count = count(1, 1_000_000, 20);
 pub const THRESHOLD: Count = count(1, 10_000, 3);
+pub const BUDGET_COUNT: Count = count(1, 1_000, 3);
+/// Names of objects that `config.exclude` takes.
+pub const EXCLUDED: u32 = 64;
+/// Characters of a schedule: five fields, each with a list.
+pub const SCHEDULE_LENGTH: u32 = 256;
+/// Characters of the name of a time zone; the longest one has 32.
+pub const TIME_ZONE_LENGTH: u32 = 64;
 
 /// A number with a point, written as text because such numbers do not survive every tool between an
 /// editor and the API server.

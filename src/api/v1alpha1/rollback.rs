@@ -79,6 +79,9 @@ pub struct RollbackStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 64))]
     pub deployment_uid: Option<String>,
+    /// A person or a pipeline asked for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub requested: Option<bool>,
     /// How many Rollbacks of the same revision there were, this one included.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1))]
@@ -89,10 +92,14 @@ pub struct RollbackStatus {
     /// The revision that is restored.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub to: Option<RecordedRevision>,
-    /// The trigger that was breached.
+    /// The trigger that was breached. Absent where people asked for the rollback, or did it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = bounds::TRIGGER_NAME_LENGTH))]
     pub trigger: Option<String>,
+    /// Who put the revision back, where it was not Astern.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 512))]
+    pub restored_by: Option<String>,
     /// How far Astern may go in this incident.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mode: Option<Mode>,
@@ -123,6 +130,9 @@ pub struct RollbackStatus {
     /// Nobody answered in time, and people were told again.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub escalated: Option<bool>,
+    /// Astern has paused the rollout of the bad revision once.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub paused: Option<bool>,
     /// What ended the incident.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 1024))]

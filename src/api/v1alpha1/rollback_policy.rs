@@ -1,5 +1,6 @@
 //! `RollbackPolicy`: what to watch and what to do.
 
+mod safety;
 mod selector;
 mod status;
 mod trigger;
@@ -11,6 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Duration, Mode, bounds};
 
+pub use safety::{Config, ConfigMode, Drill, GitOps, OnRollback, Quarantine};
 pub use selector::{LabelValue, Operator, Requirement, Selector};
 pub use status::{RollbackPolicyStatus, TargetStatus, TriggerReading, TriggerStatus};
 pub use trigger::{
@@ -102,6 +104,18 @@ pub struct RollbackPolicySpec {
     /// How a rollback is carried out and judged.
     #[serde(default)]
     pub rollback: RollbackTerms,
+    /// What happens to the configuration that a revision refers to.
+    #[serde(default)]
+    pub config: Config,
+    /// What happens to a revision that was gone back from.
+    #[serde(default)]
+    pub quarantine: Quarantine,
+    /// How Astern gets along with a tool that puts the Deployment back to what Git says.
+    #[serde(default)]
+    pub git_ops: GitOps,
+    /// When to rehearse a rollback. Without it: never.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub drill: Option<Drill>,
 }
 
 /// A Deployment in the same namespace.
@@ -188,6 +202,13 @@ pub struct RollbackTerms {
     /// How the restored revision is judged.
     #[serde(default)]
     pub recovery: Recovery,
+    /// How many rollbacks of one Deployment go ahead before people are asked.
+    #[serde(default)]
+    pub budget: Budget,
+    /// How far Astern may go where the revision to go back to mounts persistent volume claims: the
+    /// newer version may have changed the data. Caps the mode.
+    #[serde(default = "default_persistent_volumes")]
+    pub persistent_volumes: Mode,
 }
 
 impl Default for RollbackTerms {
@@ -195,6 +216,31 @@ impl Default for RollbackTerms {
         Self {
             deadline: default_deadline(),
             recovery: Recovery::default(),
+            budget: Budget::default(),
+            persistent_volumes: default_persistent_volumes(),
+        }
+    }
+}
+
+/// So many rollbacks in so long.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Budget {
+    /// How many.
+    #[serde(default = "default_budget_count")]
+    #[schemars(range(min = bounds::BUDGET_COUNT.least, max = bounds::BUDGET_COUNT.most))]
+    pub count: i32,
+    /// In how long.
+    #[serde(default = "default_budget_per")]
+    #[x_kube(validation = bounds::BUDGET_PER.rule())]
+    pub per: Duration,
+}
+
+impl Default for Budget {
+    fn default() -> Self {
+        Self {
+            count: default_budget_count(),
+            per: default_budget_per(),
         }
     }
 }
@@ -235,6 +281,18 @@ fn default_approval_timeout() -> Duration {
 
 fn default_deadline() -> Duration {
     bounds::DEADLINE.usual.into()
+}
+
+fn default_persistent_volumes() -> Mode {
+    Mode::RequireApproval
+}
+
+fn default_budget_count() -> i32 {
+    bounds::BUDGET_COUNT.usual
+}
+
+fn default_budget_per() -> Duration {
+    bounds::BUDGET_PER.usual.into()
 }
 
 fn default_for() -> Duration {

@@ -77,18 +77,23 @@ impl Judged {
                 let good = known.filter(|known| known.verdict == Verdict::Good);
                 self.good = good.map(|known| (now, known.proof));
             }
-            Effect::Announce(Announcement::Held(hold)) => self.held(*hold, now, decision),
+            Effect::Announce(Announcement::Held(held)) => self.held(held.hold, now, decision),
             Effect::Announce(
                 Announcement::Incident(_)
                 | Announcement::AskForApproval
                 | Announcement::Escalate
-                | Announcement::Fighting,
+                | Announcement::Fighting
+                | Announcement::BackFromQuarantine(_)
+                | Announcement::Marked(_)
+                | Announcement::MarkNotUnderstood(_),
             )
             | Effect::RollBack { .. }
             | Effect::RestoreOwnership { .. }
             | Effect::PauseRollout { .. }
             | Effect::ResumeRollout
-            | Effect::Forget { .. } => {}
+            | Effect::Forget { .. }
+            | Effect::Inspect { .. }
+            | Effect::Decline { .. } => {}
         }
     }
 

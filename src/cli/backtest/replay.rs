@@ -14,8 +14,8 @@ use super::judged::Judged;
 use super::recording::{Moment, Recording};
 use super::span::{Span, later};
 use crate::decide::{
-    Attempt, Attention, Availability, Current, Decision, Incident, Memory, Observed, Pod, Policy,
-    Reading, State, Verdict, Workload, decide, health,
+    Attempt, Attention, Availability, Current, Decision, Effect, Incident, Inspection, Memory,
+    Observed, Pod, Policy, Reading, State, Verdict, Workload, decide, health,
 };
 use crate::observe::evidence::join::Join;
 use crate::observe::prometheus::buffer::Owner;
@@ -91,6 +91,8 @@ pub struct Replay<'a> {
     memory: Memory,
     past: Vec<Attempt>,
     passing_since: Option<Timestamp>,
+    /// What the API server would have told then is not known, so nothing speaks against going back.
+    inspections: Vec<Inspection>,
     /// Counts releases: numbers of Kubernetes are not known for all, and only their order matters.
     number: i64,
 }
@@ -105,6 +107,7 @@ impl<'a> Replay<'a> {
             memory: Memory::default(),
             past: Vec::new(),
             passing_since: None,
+            inspections: Vec::new(),
             number: 0,
         }
     }
@@ -113,7 +116,10 @@ impl<'a> Replay<'a> {
     pub fn begin(&mut self) {
         self.number += 1;
         if let Some(incident) = self.memory.incident.take_if(|one| is_acted_on(one)) {
-            self.remember(&incident, State::Recovered);
+            self.past.push(Attempt {
+                state: State::Recovered,
+                ..incident.attempt()
+            });
         }
     }
 
@@ -210,9 +216,13 @@ impl<'a> Replay<'a> {
             if turn == 0 {
                 judged.listen(&decision.readings);
             }
-            let before = (self.memory.clone(), self.past.len());
+            let state = |replay: &Self| {
+                let inspections = replay.inspections.clone();
+                (replay.memory.clone(), replay.past.len(), inspections)
+            };
+            let before = state(self);
             self.carry_over(release, decision, now, judged);
-            let settled = before == (self.memory.clone(), self.past.len());
+            let settled = before == state(self);
             if settled || self.has_acted() {
                 return;
             }
@@ -231,6 +241,14 @@ impl<'a> Replay<'a> {
         let before = state(&self.memory);
         for effect in &decision.effects {
             judged.hear(effect, now, &decision);
+            if let Effect::Inspect { from, to } = effect {
+                self.inspections = vec![Inspection {
+                    at: now,
+                    from: from.clone(),
+                    to: to.clone(),
+                    ..Inspection::default()
+                }];
+            }
         }
         self.memory = decision.memory;
         self.passing_since = decision.passing_since;
@@ -243,17 +261,8 @@ impl<'a> Replay<'a> {
         if !incident.state.is_open() {
             self.memory.incident = None;
             self.passing_since = None;
-            self.remember(&incident, incident.state);
+            self.past.push(incident.attempt());
         }
-    }
-
-    fn remember(&mut self, incident: &Incident, state: State) {
-        self.past.push(Attempt {
-            from: incident.from.clone(),
-            attempt: incident.attempt,
-            state,
-            wrote_unasked: incident.was_decided_unasked(),
-        });
     }
 
     fn observed(&self, release: &Release, recording: &Recording, now: Timestamp) -> Observed {
@@ -269,7 +278,8 @@ impl<'a> Replay<'a> {
             approvals_are_checked: true,
             fresh_code: "backtest".to_owned(),
             passing_since: self.passing_since,
-            refusal: None,
+            inspections: self.inspections.clone(),
+            ..Observed::default()
         };
         let moment = Moment {
             subject: self.subject,

@@ -1,20 +1,24 @@
-//! An incident is open: people are asked, the template goes back, recovery is verified.
+//! An incident is open: the template goes back, recovery is verified.
 
 use jiff::{SignedDuration, Timestamp};
 
+use super::asking::when_awaiting_approval;
 use super::recovery::Recovery;
+use super::requested::declined_meanwhile;
 use super::{Case, FALLBACK};
+use crate::decide::holds::Question;
+use crate::decide::inspection::inspected;
 use crate::decide::model::Announcement;
 use crate::decide::{
-    Decision, Effect, Hold, Incident, Mode, OnTimeout, Reason, Revision, State, Verdict, approval,
-    holds, target,
+    Decision, Effect, Held, Incident, Reason, Revision, State, Verdict, holds, quarantine,
 };
 
-/// The API server's parameter cache must have the record before its code is told. Creation stamps
-/// are whole seconds, so one more than the two that the cache was seen to need.
-const CODE_AFTER: SignedDuration = SignedDuration::from_secs(3);
-
 pub(super) fn when_open(case: &Case<'_>, incident: &Incident) -> Decision {
+    let decision = in_state(case, incident);
+    declined_meanwhile(case, incident, decision)
+}
+
+fn in_state(case: &Case<'_>, incident: &Incident) -> Decision {
     match incident.state {
         State::AwaitingApproval => when_awaiting_approval(case, incident),
         State::RollingBack => when_rolling_back(case, incident),
@@ -30,118 +34,33 @@ pub(super) fn when_open(case: &Case<'_>, incident: &Incident) -> Decision {
     }
 }
 
-fn when_awaiting_approval(case: &Case<'_>, incident: &Incident) -> Decision {
+/// A person put a revision back that had worked, be it the one that was proposed or another. What is
+/// left to do is to see whether that helped.
+pub(super) fn restored_by_person(case: &Case<'_>, incident: &Incident) -> Option<Incident> {
     let workload = &case.observed.workload;
-    if workload.template == incident.to {
-        // A person put it back meanwhile. What is left to do is to see whether that helped.
-        return advance(case, &decided(case, incident), State::Verifying);
+    if workload.template == incident.from {
+        return None;
     }
-    if workload.template != incident.from || came_back(case, incident) {
-        return superseded(case, incident);
+    let known = case.observed.current_memory();
+    let worked = known.is_some_and(|known| known.verdict == Verdict::Good);
+    if workload.template != incident.to && !worked {
+        return None;
     }
-    let name = incident.name(workload);
-    if let Some(person) = approval::rejected_by(case.observed, incident, &name) {
-        let rejected = Incident {
-            rejected_by: Some(person.to_owned()),
-            ..incident.clone()
-        };
-        return close(
-            case,
-            &rejected,
-            State::Rejected,
-            format!("rejected by {person}"),
-        );
-    }
-    let approvals = approval::gathered(case.observed, incident, &name, case.now);
-    let incident = &Incident {
-        approvals,
-        ..incident.clone()
-    };
-    let approved = u32::try_from(incident.approvals.len()).unwrap_or(u32::MAX);
-    if approved >= incident.approval.required || grew_automatic(case) {
-        return advance(case, &decided(case, incident), State::RollingBack);
-    }
-    let timeout = later(incident.timings.proposed, incident.approval.timeout);
-    if case.now < timeout {
-        return ask(case, incident, timeout);
-    }
-    match incident.approval.on_timeout {
-        OnTimeout::RollBack => advance(case, &decided(case, incident), State::RollingBack),
-        OnTimeout::Release => {
-            let outcome = format!("nobody answered within {:#}", incident.approval.timeout);
-            close(case, incident, State::Released, outcome)
-        }
-        OnTimeout::Escalate => {
-            let escalated = Incident {
-                escalated: true,
-                ..incident.clone()
-            };
-            ask(case, &escalated, Timestamp::MAX).announcing(Announcement::Escalate)
-        }
-    }
-}
-
-/// Things got worse while people were asked: a trigger that may act by itself is breached now.
-fn grew_automatic(case: &Case<'_>) -> bool {
-    let Some((reading, _)) = case.worst_breach() else {
-        return false;
-    };
-    let wrote_before =
-        case.observed.past.iter().any(|attempt| {
-            attempt.wrote_unasked && attempt.from == case.observed.workload.template
-        });
-    let allowed = target::newest_good(case.observed).map_or(Mode::Disabled, |(_, memory)| {
-        target::mode_allowed(memory.proof, reading.cannot_run)
-    });
-    reading.mode == Mode::Automatic && allowed == Mode::Automatic && !wrote_before
-}
-
-/// Keeps the proposal open: gives the code when it is time, stops the rollout where that was asked.
-fn ask(case: &Case<'_>, incident: &Incident, timeout: Timestamp) -> Decision {
-    let recorded = case.observed.recorded.unwrap_or(case.now);
-    let code_due = later(recorded.max(incident.timings.proposed), CODE_AFTER);
-    let mut incident = incident.clone();
-    let look_again = if case.now < code_due {
-        code_due.duration_since(case.now)
-    } else {
-        // Without the check an entry says nothing about its writer, and a code that was told early
-        // could be used before the check is in force.
-        if incident.code.is_none() && case.observed.approvals_are_checked {
-            incident.code = Some(case.observed.fresh_code.clone());
-        }
-        timeout.duration_since(case.now).min(FALLBACK)
-    };
-    let mut decision = case.remember(
-        with_incident(case, &incident),
-        Reason::Incident(State::AwaitingApproval),
-        Some(look_again),
-    );
-    if should_pause(case, &incident) {
-        decision = decision.with(Effect::PauseRollout {
-            from: incident.from.clone(),
-        });
-    }
-    if incident.code.is_some() {
-        decision = decision.announcing(Announcement::AskForApproval);
-    }
-    decision
-}
-
-/// A rollout is paused once. Our mark without a pause means that a person resumed it, and that is
-/// theirs to decide.
-fn should_pause(case: &Case<'_>, incident: &Incident) -> bool {
-    let workload = &case.observed.workload;
-    incident.pause_rollout
-        && workload.rolling_update
-        && !workload.rolled_out
-        && !workload.paused
-        && workload.paused_by.as_deref() != Some(incident.name(workload).as_str())
+    let by = workload.written_by.clone();
+    let mut restored = decided(case, incident);
+    restored.to = workload.template.clone();
+    restored.restored_by = Some(by.unwrap_or_else(|| "a person or a tool".to_owned()));
+    Some(restored)
 }
 
 fn when_rolling_back(case: &Case<'_>, incident: &Incident) -> Decision {
     let workload = &case.observed.workload;
-    if workload.template == incident.to {
+    let ours = workload.rolled_back_by.as_deref() == Some(incident.name(workload).as_str());
+    if workload.template == incident.to && ours {
         return advance(case, incident, State::Verifying);
+    }
+    if let Some(restored) = restored_by_person(case, incident) {
+        return advance(case, &restored, State::Verifying);
     }
     if workload.template != incident.from {
         return superseded(case, incident);
@@ -149,34 +68,56 @@ fn when_rolling_back(case: &Case<'_>, incident: &Incident) -> Decision {
     if came_back(case, incident) {
         return put_back(case, incident);
     }
-    if let Some(refusal) = &case.observed.refusal {
+    let refusal = case.observed.refusal.as_deref();
+    let refusal = refusal.or_else(|| holds::dry_run_refused(case.observed, incident, case.now));
+    if let Some(refusal) = refusal {
         let outcome = format!("the API server refused the rollback: {refusal}");
         return close(case, incident, State::Failed, outcome);
     }
     let deadline = deadline(incident);
-    let hold = holds::first_hold(case.observed);
+    let held = stop(case, incident);
     if case.now >= deadline {
-        let obstacle = hold.map_or("the template could not be written in time", Hold::advice);
-        return close(case, incident, State::Failed, obstacle.to_owned());
+        let obstacle = held.map_or_else(
+            || "the template could not be written in time".to_owned(),
+            |held| held.message(),
+        );
+        return close(case, incident, State::Failed, obstacle);
     }
     let left = deadline.duration_since(case.now).min(FALLBACK);
     // What is remembered must be on the objects before the write: the revision is bad from here on.
     let mut memory = with_incident(case, incident);
-    mark(&mut memory, &incident.from, Verdict::Bad);
-    if let Some(hold) = hold {
+    mark(case, &mut memory, &incident.from, Verdict::Bad);
+    if let Some(held) = held {
         return case
-            .remember(memory, Reason::Held(hold), Some(left))
-            .announcing(Announcement::Held(hold));
+            .remember(memory, Reason::Held(held.hold), Some(left))
+            .announcing(Announcement::Held(held));
     }
     if workload.current.is_none() {
         // Until the controller has acted on the template, nobody knows whether it came back.
         return case.remember(memory, Reason::RevisionNotKnownYet, Some(left));
     }
-    case.remember(memory, Reason::Incident(State::RollingBack), Some(left))
-        .with(Effect::RollBack {
-            from: incident.from.clone(),
-            to: incident.to.clone(),
-        })
+    let (from, to) = (incident.from.clone(), incident.to.clone());
+    let reason = Reason::Incident(State::RollingBack);
+    if inspected(case.observed, &to, case.now).is_none() {
+        return case
+            .remember(memory, reason, Some(SignedDuration::ZERO))
+            .with(Effect::Inspect { from, to });
+    }
+    case.remember(memory, reason, Some(left))
+        .with(Effect::RollBack { from, to })
+}
+
+/// Returns what stops a rollback that was decided. What only asks has been answered.
+fn stop(case: &Case<'_>, incident: &Incident) -> Option<Held> {
+    let question = Question {
+        observed: case.observed,
+        policy: case.policy,
+        now: case.now,
+        to: Some(&incident.to),
+    };
+    let mut held = holds::of_workload(&question);
+    held.extend(holds::of_target(&question));
+    holds::first_stop(&held).cloned()
 }
 
 fn when_verifying(case: &Case<'_>, incident: &Incident) -> Decision {
@@ -207,7 +148,10 @@ fn verify(case: &Case<'_>, incident: &Incident) -> Decision {
     if verified.is_some_and(|verified| case.now >= verified)
         && !case.observed.workload.ownership_disturbed
     {
-        let outcome = format!("the triggers passed for {:#}", incident.rollback.recovery);
+        let mut outcome = format!("the triggers passed for {:#}", incident.rollback.recovery);
+        if let Some(by) = &incident.restored_by {
+            outcome = format!("{by} put it back, not Astern; {outcome}");
+        }
         return close(case, incident, State::Recovered, outcome);
     }
     let deadline = deadline(incident);
@@ -252,7 +196,7 @@ fn verify(case: &Case<'_>, incident: &Incident) -> Decision {
 /// Whether the bad revision became current anew since the incident was opened. Either our own mark
 /// says that we had restored another template, or its revision number moved; a robot may be faster
 /// than the controller that numbers revisions, and may strip the mark.
-fn came_back(case: &Case<'_>, incident: &Incident) -> bool {
+pub(super) fn came_back(case: &Case<'_>, incident: &Incident) -> bool {
     let workload = &case.observed.workload;
     if workload.rolled_back_by.as_deref() == Some(incident.name(workload).as_str()) {
         return true;
@@ -281,18 +225,18 @@ pub fn gone(incident: &Incident, now: Timestamp) -> Incident {
     closed
 }
 
-fn superseded(case: &Case<'_>, incident: &Incident) -> Decision {
+pub(super) fn superseded(case: &Case<'_>, incident: &Incident) -> Decision {
     let outcome = "somebody deployed another revision meanwhile".to_owned();
     close(case, incident, State::Superseded, outcome)
 }
 
-fn decided(case: &Case<'_>, incident: &Incident) -> Incident {
+pub(super) fn decided(case: &Case<'_>, incident: &Incident) -> Incident {
     let mut decided = incident.clone();
     decided.timings.decided = Some(case.now);
     decided
 }
 
-fn advance(case: &Case<'_>, incident: &Incident, state: State) -> Decision {
+pub(super) fn advance(case: &Case<'_>, incident: &Incident, state: State) -> Decision {
     let mut incident = Incident {
         state,
         ..incident.clone()
@@ -301,7 +245,7 @@ fn advance(case: &Case<'_>, incident: &Incident, state: State) -> Decision {
         incident.timings.patched = Some(case.now);
     }
     let mut memory = with_incident(case, &incident);
-    mark(&mut memory, &incident.from, Verdict::Bad);
+    mark(case, &mut memory, &incident.from, Verdict::Bad);
     case.remember(memory, Reason::Incident(state), Some(SignedDuration::ZERO))
         .announcing(Announcement::Incident(state))
 }
@@ -310,7 +254,12 @@ fn advance(case: &Case<'_>, incident: &Incident, state: State) -> Decision {
 const OUTCOME_MAX: usize = 1024;
 
 /// Ends the incident. Where we paused the rollout, the next look lifts the pause.
-fn close(case: &Case<'_>, incident: &Incident, state: State, mut outcome: String) -> Decision {
+pub(super) fn close(
+    case: &Case<'_>,
+    incident: &Incident,
+    state: State,
+    mut outcome: String,
+) -> Decision {
     if let Some((end, _)) = outcome.char_indices().nth(OUTCOME_MAX) {
         outcome.truncate(end);
     }
@@ -324,7 +273,7 @@ fn close(case: &Case<'_>, incident: &Incident, state: State, mut outcome: String
     let passing_since = case.observed.passing_since;
     if state == State::NotRecovered {
         // The release was not the cause, so nothing speaks against deploying it again.
-        mark(&mut memory, &incident.from, Verdict::Unproven);
+        mark(case, &mut memory, &incident.from, Verdict::Unproven);
     }
     let mut decision = case.remember(memory, Reason::Incident(state), Some(SignedDuration::ZERO));
     // Should the record not be written, the next look closes it again, and does not start over.
@@ -332,17 +281,29 @@ fn close(case: &Case<'_>, incident: &Incident, state: State, mut outcome: String
     decision.announcing(Announcement::Incident(state))
 }
 
-fn with_incident(case: &Case<'_>, incident: &Incident) -> crate::decide::Memory {
+pub(super) fn with_incident(case: &Case<'_>, incident: &Incident) -> crate::decide::Memory {
     crate::decide::Memory {
         revisions: case.observed.memory.revisions.clone(),
         incident: Some(incident.clone()),
     }
 }
 
-fn mark(memory: &mut crate::decide::Memory, revision: &Revision, verdict: Verdict) {
-    if let Some(known) = memory.revisions.get_mut(revision) {
-        known.verdict = verdict;
-        known.proof = None;
+fn mark(
+    case: &Case<'_>,
+    memory: &mut crate::decide::Memory,
+    revision: &Revision,
+    verdict: Verdict,
+) {
+    let Some(known) = memory.revisions.get_mut(revision) else {
+        return;
+    };
+    match verdict {
+        Verdict::Bad | Verdict::Withdrawn => quarantine::convict(known, verdict, case.now),
+        Verdict::Unproven | Verdict::Good => {
+            known.verdict = verdict;
+            known.proof = None;
+            known.convicted = None;
+        }
     }
 }
 
@@ -354,6 +315,6 @@ fn deadline(incident: &Incident) -> Timestamp {
     later(decided, incident.rollback.deadline)
 }
 
-fn later(time: Timestamp, by: SignedDuration) -> Timestamp {
+pub(super) fn later(time: Timestamp, by: SignedDuration) -> Timestamp {
     time.saturating_add(by).unwrap_or(Timestamp::MAX)
 }

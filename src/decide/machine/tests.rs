@@ -1,23 +1,24 @@
 //! One base fixture that would act; each case changes one thing.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::{SignedDuration, Timestamp};
 
 use super::decide;
 use crate::decide::{
-    Announcement, Approval, ApprovalTerms, Attempt, Counters, Current, Decision, Effect, Entry,
-    EntryKind, ErrorRate, Evidence, Hold, Incident, LabelNames, Limit, Memory, Mode, Observed,
-    OnTimeout, Pod, PodCounters, Policy, Preset, Proof, Rate, Ratio, Reason, Requests,
-    RestartCount, Restarts, Revision, RevisionMemory, RollbackTerms, Sample, Shape, State, Timings,
-    Trigger, TriggerKind, Unknown, Verdict, Workload,
+    Announcement, Approval, ApprovalTerms, Attempt, Budget, Compatible, ConfigMode, ConfigTerms,
+    Counters, Current, Decision, Effect, Enforcement, Entry, EntryKind, ErrorRate, Evidence, Facts,
+    Hold, Incident, Inspection, LabelNames, Limit, Memory, Mode, Observed, OnTimeout, Pod,
+    PodCounters, Policy, Preset, Proof, QuarantineTerms, Rate, Ratio, Reason, Request, Requests,
+    RestartCount, Restarts, Revision, RevisionMemory, RollbackTerms, Sample, Schema, Shape, State,
+    Suspension, Timings, Trigger, TriggerKind, Unknown, Verdict, Workload,
 };
 
 pub(super) fn at(second: i64) -> Timestamp {
     Timestamp::UNIX_EPOCH + SignedDuration::from_secs(1_000_000 + second)
 }
 
-fn seconds(count: i64) -> SignedDuration {
+pub(super) fn seconds(count: i64) -> SignedDuration {
     SignedDuration::from_secs(count)
 }
 
@@ -33,7 +34,7 @@ fn other() -> Revision {
     Revision("07e407e407e407e4".to_owned())
 }
 
-fn policy() -> Policy {
+pub(in crate::decide) fn policy() -> Policy {
     Policy {
         name: "checkout-policy".to_owned(),
         mode: Mode::Automatic,
@@ -79,6 +80,19 @@ fn policy() -> Policy {
             recovery: seconds(120),
         },
         after_probation: Mode::Observe,
+        budget: Budget {
+            count: 3,
+            per: seconds(86_400),
+        },
+        persistent_volumes: Mode::RequireApproval,
+        config: ConfigTerms {
+            mode: ConfigMode::Check,
+            exclude: BTreeSet::new(),
+        },
+        quarantine: QuarantineTerms {
+            lasting: seconds(604_800),
+            enforcement: Enforcement::Warn,
+        },
     }
 }
 
@@ -147,8 +161,13 @@ fn breached() -> Observed {
         recorded: None,
         approvals_are_checked: true,
         fresh_code: "k7x2m9".to_owned(),
-        passing_since: None,
-        refusal: None,
+        inspections: vec![Inspection {
+            at: at(100),
+            from: bad(),
+            to: good(),
+            ..Inspection::default()
+        }],
+        ..Observed::default()
     }
 }
 
@@ -177,6 +196,8 @@ fn incident(state: State) -> Incident {
         from: bad(),
         to: good(),
         trigger: "server-errors".to_owned(),
+        request: None,
+        restored_by: None,
         mode: Mode::Automatic,
         caps: Vec::new(),
         state,
@@ -185,6 +206,7 @@ fn incident(state: State) -> Incident {
         approval: policy().approval,
         rollback: policy().rollback,
         pause_rollout: true,
+        paused: false,
         code: None,
         approvals: Vec::new(),
         rejected_by: None,
@@ -237,7 +259,12 @@ fn verifying() -> Observed {
 /// The only place that calls `decide`, so its signature can change without touching the cases.
 #[track_caller]
 fn decided(observed: &Observed, policy: &Policy, second: i64) -> Decision {
-    decide(observed, policy, at(second))
+    let mut observed = observed.clone();
+    for inspection in &mut observed.inspections {
+        // Taken right before, as the controller does.
+        inspection.at = at(second);
+    }
+    decide(&observed, policy, at(second))
 }
 
 /// Writes, without what people are told.
@@ -364,6 +391,7 @@ fn attempt(state: State, wrote_unasked: bool) -> Attempt {
         attempt: 1,
         state,
         wrote_unasked,
+        ..Attempt::default()
     }
 }
 
@@ -641,11 +669,11 @@ fn an_outage_of_the_source_does_not_make_a_revision_good() {
 
 #[test]
 fn a_good_revision_that_comes_back_stays_good_and_gets_no_probation() {
-    let mut observed = breached();
-    observed.workload.template = good();
-    observed.workload.current = Some(Current {
-        number: 3,
-        created: at(0),
+    let mut observed = went_back();
+    observed.past.push(Attempt {
+        to: good(),
+        patched: Some(at(90)),
+        ..attempt(State::Recovered, true)
     });
     let decision = decided(&observed, &policy(), 100);
     assert_eq!(decision.reason, Reason::RevisionGood);
@@ -824,8 +852,20 @@ fn our_pause_does_not_outlive_the_incident() {
 #[test]
 fn a_worse_trigger_does_not_wait_for_approval() {
     let mut observed = awaiting();
+    // What was proposed waits, also where its trigger was allowed more meanwhile.
+    let decision = decided(&observed, &policy(), 101);
+    assert_eq!(decision.reason, Reason::Incident(State::AwaitingApproval));
+
+    if let Some(incident) = &mut observed.memory.incident {
+        incident.trigger = "crashes".to_owned();
+    }
     let decision = decided(&observed, &policy(), 101);
     assert_eq!(decision.reason, Reason::Incident(State::RollingBack));
+
+    let mut storm = observed.clone();
+    storm.breaker = Some("10 automatic rollbacks within 10m".to_owned());
+    let decision = decided(&storm, &policy(), 101);
+    assert_eq!(decision.reason, Reason::Incident(State::AwaitingApproval));
 
     observed.past.push(attempt(State::Recovered, true));
     let decision = decided(&observed, &policy(), 101);
@@ -1084,4 +1124,372 @@ fn every_state_looks_again_by_itself() {
             decision.reason
         );
     }
+}
+
+/// The good revision runs again, deployed after the bad one.
+fn went_back() -> Observed {
+    let mut observed = breached();
+    observed.workload.template = good();
+    observed.workload.current = Some(Current {
+        number: 3,
+        created: at(0),
+    });
+    observed.evidence.clear();
+    observed
+}
+
+#[test]
+fn a_person_who_goes_back_is_recognised() {
+    let mut observed = went_back();
+    observed.workload.written_by = Some("kubectl-rollout".to_owned());
+    let decision = decided(&observed, &policy(), 100);
+    let incident = decision.memory.incident.clone().expect("recorded");
+    assert_eq!(
+        (
+            incident.state,
+            incident.from,
+            incident.to,
+            incident.restored_by.as_deref()
+        ),
+        (State::Recovered, bad(), good(), Some("kubectl-rollout"))
+    );
+    // What shows that it came back is the last to go.
+    observed
+        .past
+        .extend(decision.memory.incident.map(|i| i.attempt()));
+    let decision = decided(&observed, &policy(), 101);
+    assert_eq!(decision.memory.incident, None);
+    let left = &decision.memory.revisions[&bad()];
+    assert_eq!(
+        (left.verdict, left.convicted),
+        (Verdict::Withdrawn, Some(at(101)))
+    );
+    assert_eq!(decision.memory.revisions[&good()].number, 1);
+    observed.memory = decision.memory;
+    let decision = decided(&observed, &policy(), 102);
+    let back = &decision.memory.revisions[&good()];
+    assert_eq!((back.verdict, back.number), (Verdict::Good, 3));
+    assert_eq!(decision.memory.incident, None);
+}
+
+#[test]
+fn a_person_who_goes_back_during_an_incident_ends_it() {
+    for state in [State::AwaitingApproval, State::RollingBack] {
+        let mut observed = during(state);
+        observed.workload.template = good();
+        observed.workload.written_by = Some("helm".to_owned());
+        let decision = decided(&observed, &policy(), 110);
+        let incident = decision.memory.incident.expect("it goes on");
+        assert_eq!(
+            (incident.state, incident.restored_by.as_deref()),
+            (State::Verifying, Some("helm"))
+        );
+    }
+}
+
+#[test]
+fn going_back_further_than_proposed_counts_too() {
+    let mut observed = during(State::AwaitingApproval);
+    observed
+        .memory
+        .revisions
+        .insert(other(), known(Verdict::Good, 0, -100));
+    observed.workload.template = other();
+    let decision = decided(&observed, &policy(), 110);
+    let incident = decision.memory.incident.expect("it goes on");
+    assert_eq!((incident.state, incident.to), (State::Verifying, other()));
+}
+
+#[test]
+fn the_costly_looks_come_right_before_a_proposal_and_are_not_taken_for_nothing() {
+    let mut observed = breached();
+    observed.inspections.clear();
+    let decision = decided(&observed, &policy(), 100);
+    let inspect = Effect::Inspect {
+        from: bad(),
+        to: good(),
+    };
+    assert_eq!(writes(&decision), [&inspect]);
+    assert_eq!(decision.memory.incident, None);
+    assert_eq!(decision.look_again, Some(SignedDuration::ZERO));
+
+    let observing = Policy {
+        mode: Mode::Observe,
+        ..policy()
+    };
+    let decision = decided(&observed, &observing, 100);
+    assert!(
+        decision
+            .memory
+            .incident
+            .is_some_and(|i| i.state == State::Observed)
+    );
+}
+
+#[test]
+fn a_hold_that_asks_lowers_the_mode_and_says_why() {
+    let mut observed = breached();
+    observed.breaker = Some("10 automatic rollbacks within 10m".to_owned());
+    let incident = check_opens(&observed, &policy(), State::AwaitingApproval);
+    assert!(
+        incident.caps[0].starts_with("BreakerOpen: 10 automatic"),
+        "{:?}",
+        incident.caps
+    );
+
+    let mut observed = breached();
+    observed.inspections[0].image_unavailable = Some("a pod cannot pull x".to_owned());
+    let incident = check_opens(&observed, &policy(), State::AwaitingApproval);
+    assert!(
+        incident.caps[0].starts_with("ImageUnavailable"),
+        "{:?}",
+        incident.caps
+    );
+
+    let mut observed = breached();
+    for second in [10, 20, 30] {
+        observed.past.push(Attempt {
+            from: other(),
+            decided: Some(at(second)),
+            ..attempt(State::Recovered, true)
+        });
+    }
+    let incident = check_opens(&observed, &policy(), State::AwaitingApproval);
+    assert!(
+        incident.caps[0].starts_with("BudgetSpent"),
+        "{:?}",
+        incident.caps
+    );
+}
+
+fn with_facts(mut observed: Observed, of_good: Facts, of_bad: Facts) -> Observed {
+    observed.facts = BTreeMap::from([(good(), of_good), (bad(), of_bad)]);
+    observed
+}
+
+fn facts(substance: &str) -> Facts {
+    Facts {
+        substance: substance.to_owned(),
+        ..Facts::default()
+    }
+}
+
+#[test]
+fn what_cannot_help_or_would_harm_stops() {
+    let check = |observed: &Observed, hold: Hold| {
+        check_quiet(observed, &policy(), &Reason::Held(hold));
+        let decision = decided(observed, &policy(), 100);
+        let told = decision.effects.iter().any(|effect| {
+            matches!(effect, Effect::Announce(Announcement::Held(held)) if held.hold == hold)
+        });
+        assert!(told, "{hold:?} is told");
+    };
+    let same = with_facts(breached(), facts("same"), facts("same"));
+    check(&same, Hold::OnlyMetadataChanged);
+
+    let mut newer = facts("b");
+    newer.schema = Some(Schema::Number(43));
+    let mut older = facts("a");
+    older.compatible = Some(Compatible::Ranges(vec![(40, 42)]));
+    check(
+        &with_facts(breached(), older, newer),
+        Hold::SchemaIncompatible,
+    );
+
+    let mut observed = breached();
+    observed.workload.opted_out = true;
+    check(&observed, Hold::OptedOut);
+
+    let mut observed = breached();
+    observed.inspections[0].other_controller = Some("Rollout checkout".to_owned());
+    check(&observed, Hold::OtherController);
+
+    let suspension = |until| Suspension {
+        place: "the cluster".to_owned(),
+        until,
+        reason: "sale".to_owned(),
+    };
+    let mut observed = breached();
+    observed.workload.suspension = Some(suspension(Some(at(200))));
+    check(&observed, Hold::Suspended);
+    observed.workload.suspension = Some(suspension(None));
+    check(&observed, Hold::Suspended);
+    observed.workload.suspension = Some(suspension(Some(at(100))));
+    check_opens(&observed, &policy(), State::RollingBack);
+    observed.inspections[0].suspensions = vec![suspension(Some(at(200)))];
+    check(&observed, Hold::Suspended);
+}
+
+#[test]
+fn volumes_cap_the_mode_as_the_policy_says() {
+    let mut target = facts("a");
+    target.claims = vec!["data".to_owned()];
+    let observed = with_facts(breached(), target, facts("b"));
+    let mut policy = policy();
+    let incident = check_opens(&observed, &policy, State::AwaitingApproval);
+    assert!(
+        incident.caps[0].contains("claims data"),
+        "{:?}",
+        incident.caps
+    );
+    policy.persistent_volumes = Mode::Automatic;
+    check_opens(&observed, &policy, State::RollingBack);
+}
+
+#[test]
+fn an_older_revision_is_taken_where_the_newest_cannot_be_restored() {
+    let mut observed = breached();
+    observed
+        .memory
+        .revisions
+        .insert(other(), known(Verdict::Good, 0, -100));
+    let mut newer = facts("b");
+    newer.schema = Some(Schema::Number(43));
+    let mut misfit = facts("a");
+    misfit.compatible = Some(Compatible::Ranges(vec![(40, 42)]));
+    let mut fits = facts("c");
+    fits.compatible = Some(Compatible::Ranges(vec![(40, 43)]));
+    observed.facts = BTreeMap::from([(good(), misfit), (bad(), newer), (other(), fits)]);
+    observed.inspections.push(Inspection {
+        at: at(100),
+        from: bad(),
+        to: other(),
+        ..Inspection::default()
+    });
+    let decision = decided(&observed, &policy(), 100);
+    let incident = decision.memory.incident.expect("opened");
+    assert_eq!((incident.state, incident.to), (State::RollingBack, other()));
+}
+
+#[test]
+fn what_the_api_server_would_refuse_ends_as_failed_with_its_words() {
+    let mut observed = during(State::RollingBack);
+    observed.inspections[0].refused = Some("denied the request: no v1 here".to_owned());
+    let incident = check_closes(&observed, 110, State::Failed);
+    assert!(
+        incident.outcome.contains("no v1 here"),
+        "{}",
+        incident.outcome
+    );
+}
+
+fn request(to: Option<&str>) -> Request {
+    Request {
+        name: "please".to_owned(),
+        created: at(95),
+        to: to.map(str::to_owned),
+        reason: "it smells".to_owned(),
+        requested_by: Some("alice".to_owned()),
+        dry_run: false,
+    }
+}
+
+fn asked_for(to: Option<&str>) -> Observed {
+    let mut observed = healthy();
+    observed.requests = vec![request(to)];
+    observed
+}
+
+#[test]
+fn whoever_asks_for_a_rollback_gets_one() {
+    for to in [None, Some("1"), Some("900d900d")] {
+        let incident = check_opens(&asked_for(to), &policy(), State::RollingBack);
+        assert_eq!((&incident.from, &incident.to), (&bad(), &good()));
+        assert_eq!(incident.name(&breached().workload), "please");
+        assert!(!incident.was_decided_unasked());
+    }
+}
+
+#[test]
+fn a_policy_that_wants_approvals_wants_them_for_requests_too() {
+    check_opens(&asked_for(None), &asking(), State::AwaitingApproval);
+}
+
+#[test]
+fn a_request_to_only_look_changes_nothing() {
+    let mut observed = asked_for(None);
+    observed.requests[0].dry_run = true;
+    let decision = decided(&observed, &policy(), 100);
+    assert_eq!(writes(&decision), Vec::<&Effect>::new());
+    let incident = decision.memory.incident.expect("recorded");
+    assert_eq!((incident.state, incident.to), (State::Observed, good()));
+}
+
+#[test]
+fn a_request_that_cannot_be_carried_out_says_why() {
+    for (to, why) in [
+        (Some("7"), "\"7\""),
+        (Some("900d"), "\"900d\""),
+        (Some("2"), "is the one that runs"),
+    ] {
+        let decision = decided(&asked_for(to), &policy(), 100);
+        let [Effect::Decline { request, outcome }] = writes(&decision)[..] else {
+            panic!("{to:?}: {:?}", decision.effects);
+        };
+        assert_eq!(request, "please");
+        assert!(outcome.contains(why), "{to:?}: {outcome}");
+    }
+}
+
+#[test]
+fn a_request_does_not_wait_for_the_end_of_another_incident() {
+    for state in [State::AwaitingApproval, State::RollingBack] {
+        let mut observed = during(state);
+        observed.requests = vec![request(None)];
+        let decision = decided(&observed, &policy(), 110);
+        let declined = decision
+            .effects
+            .iter()
+            .any(|effect| matches!(effect, Effect::Decline { request, .. } if request == "please"));
+        assert!(declined, "{:?}", decision.effects);
+    }
+}
+
+#[test]
+fn a_rollout_that_a_person_resumed_is_not_paused_again() {
+    let mut observed = awaiting();
+    observed.workload.rolling_update = true;
+    let pause = Effect::PauseRollout { from: bad() };
+    assert!(writes(&decided(&observed, &policy(), 110)).contains(&&pause));
+    let name = incident(State::AwaitingApproval).name(&observed.workload);
+    observed.workload.paused = true;
+    observed.workload.paused_by = Some(name);
+    let decision = decided(&observed, &policy(), 111);
+    assert!(decision.memory.incident.as_ref().is_some_and(|i| i.paused));
+    observed
+        .memory
+        .incident
+        .clone_from(&decision.memory.incident);
+    // Lifted, and the mark with it.
+    observed.workload.paused = false;
+    observed.workload.paused_by = None;
+    let decision = decided(&observed, &policy(), 115);
+    let again = decision
+        .effects
+        .iter()
+        .any(|e| matches!(e, Effect::PauseRollout { .. }));
+    assert!(!again, "{:?}", decision.effects);
+
+    let mut observed = breached();
+    observed.past.push(Attempt {
+        paused: true,
+        ..attempt(State::Superseded, false)
+    });
+    let incident = check_opens(&observed, &asking(), State::AwaitingApproval);
+    assert!(!incident.pause_rollout);
+}
+
+#[test]
+fn a_revision_in_quarantine_that_is_deployed_again_is_told_of() {
+    let mut observed = healthy();
+    let known = observed.memory.revisions.get_mut(&bad()).expect("known");
+    known.number = 1;
+    known.quarantine = Some(Enforcement::Warn);
+    known.convicted = Some(at(0));
+    let decision = decided(&observed, &policy(), 100);
+    let told = decision
+        .effects
+        .iter()
+        .any(|e| matches!(e, Effect::Announce(Announcement::BackFromQuarantine(_))));
+    assert!(told, "{:?}", decision.effects);
 }

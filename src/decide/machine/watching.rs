@@ -2,17 +2,22 @@
 
 use jiff::{SignedDuration, Timestamp};
 
+use super::proposing::{Past, breached};
+use super::requested::when_requested;
+use super::returned::{left_by_person, went_back};
 use super::{Case, FALLBACK};
 use crate::decide::health::counted_before;
 use crate::decide::model::Announcement;
 use crate::decide::{
-    ApprovalTerms, Current, Decision, Effect, Evidence, Hold, Incident, Measurement, Memory, Mode,
-    OnTimeout, Proof, Reading, Reason, RevisionMemory, State, Timings, TriggerKind, TriggerReading,
-    Unknown, Verdict, holds, target,
+    Current, Decision, Effect, Evidence, Held, Hold, Memory, Mode, Proof, Reading, Reason,
+    RevisionMemory, TriggerKind, Unknown, Verdict, holds, target,
 };
 
 pub(super) fn when_watching(case: &Case<'_>) -> Decision {
-    let mut decision = judge(case);
+    let mut decision = match case.observed.requests.first() {
+        Some(request) => when_requested(case, request),
+        None => judge(case),
+    };
     for revision in target::superfluous(case.observed) {
         decision.memory.revisions.remove(&revision);
         decision = decision.with(Effect::Forget { revision });
@@ -35,7 +40,22 @@ fn judge(case: &Case<'_>) -> Decision {
     };
     let known = case.observed.current_memory().cloned();
     let known = known.unwrap_or_else(|| first_seen(case, current));
+    let left = left_by_person(case, &known, current);
+    let deployed_again = known.number > 0 && known.number != current.number;
+    let back_from_quarantine = deployed_again && known.quarantine.is_some();
+    if let Some(left) = left {
+        return went_back(case, &left);
+    }
     let memory = brought_up_to_date(case, known, current);
+    let decision = judge_revision(case, memory);
+    if back_from_quarantine {
+        let revision = case.observed.workload.template.clone();
+        return decision.announcing(Announcement::BackFromQuarantine(revision));
+    }
+    decision
+}
+
+fn judge_revision(case: &Case<'_>, memory: RevisionMemory) -> Decision {
     if memory.verdict == Verdict::Good {
         return through_probation(case, memory);
     }
@@ -59,7 +79,7 @@ fn through_probation(case: &Case<'_>, memory: RevisionMemory) -> Decision {
         return keep(case, memory, Reason::RevisionGood, again);
     };
     // Where nothing would be written anyway, what stands in the way is nobody's concern.
-    if reading.mode == Mode::Observe && holds::first_hold(case.observed).is_some() {
+    if reading.mode == Mode::Observe && first_hold(case).is_some() {
         return keep(case, memory, Reason::RevisionGood, again);
     }
     let mut decision = breached(case, memory, reading, measurement);
@@ -71,7 +91,7 @@ fn through_probation(case: &Case<'_>, memory: RevisionMemory) -> Decision {
 
 /// A revision that nobody has judged. One that ran healthy long before Astern first saw the
 /// workload is adopted: without it a fresh installation would have nothing to go back to.
-fn first_seen(case: &Case<'_>, current: &Current) -> RevisionMemory {
+pub(super) fn first_seen(case: &Case<'_>, current: &Current) -> RevisionMemory {
     let workload = &case.observed.workload;
     let age = case.now.duration_since(current.created);
     let adopted = case.observed.memory.revisions.is_empty()
@@ -88,15 +108,14 @@ fn first_seen(case: &Case<'_>, current: &Current) -> RevisionMemory {
         number: current.number,
         since: case.now,
         rolled_out: workload.rolled_out.then_some(case.now),
-        passed: std::collections::BTreeSet::new(),
         replicas: workload.replicas,
-        baseline: std::collections::BTreeMap::new(),
+        ..RevisionMemory::default()
     }
 }
 
 /// A revision number that moved means that the revision became current anew: somebody deployed it
 /// again, so it is judged again. A good one stays good.
-fn brought_up_to_date(
+pub(super) fn brought_up_to_date(
     case: &Case<'_>,
     mut memory: RevisionMemory,
     current: &Current,
@@ -176,10 +195,38 @@ fn on_probation(case: &Case<'_>, mut memory: RevisionMemory) -> Decision {
         }
         Some(end) if end > case.now => {
             let left = end.duration_since(case.now);
-            keep(case, memory, Reason::OnProbation, Some(left.min(FALLBACK)))
+            undecided_yet(case, memory, left.min(FALLBACK))
         }
-        Some(_) | None => keep(case, memory, Reason::OnProbation, Some(FALLBACK)),
+        Some(_) | None => undecided_yet(case, memory, FALLBACK),
     }
+}
+
+fn undecided_yet(case: &Case<'_>, memory: RevisionMemory, again: SignedDuration) -> Decision {
+    match failing_before(case) {
+        Some(held) => keep(case, memory, Reason::Held(held.hold), Some(again))
+            .announcing(Announcement::Held(held)),
+        None => keep(case, memory, Reason::OnProbation, Some(again)),
+    }
+}
+
+/// What failed already before the release is no reason to go back from it, and people should know that
+/// this is why nothing happens.
+fn failing_before(case: &Case<'_>) -> Option<Held> {
+    let before = case.readings.iter().find(|reading| {
+        let failing = matches!(
+            reading.reading,
+            Reading::Unknown(Unknown::BadBefore { .. } | Unknown::FiringBefore)
+        );
+        failing && reading.mode > Mode::Observe
+    })?;
+    Some(Held {
+        hold: Hold::FailingBefore,
+        detail: format!("trigger {}", before.trigger),
+    })
+}
+
+pub(super) fn first_hold(case: &Case<'_>) -> Option<Held> {
+    holds::first_hold(case.observed, case.policy, case.now)
 }
 
 /// Probation does not end while a breach may be about to become one, or while a source that should
@@ -206,150 +253,7 @@ fn probation_end(case: &Case<'_>, memory: &RevisionMemory) -> Option<Timestamp> 
     })
 }
 
-fn breached(
-    case: &Case<'_>,
-    memory: RevisionMemory,
-    reading: &TriggerReading,
-    measurement: &Measurement,
-) -> Decision {
-    let past = Past::of(case);
-    if past.let_go {
-        return keep(case, memory, Reason::LetGo, Some(FALLBACK));
-    }
-    if let Some(hold) = holds::first_hold(case.observed) {
-        return keep(case, memory, Reason::Held(hold), Some(FALLBACK))
-            .announcing(Announcement::Held(hold));
-    }
-    let Some((to, target)) = target::newest_good(case.observed) else {
-        return keep(case, memory, Reason::Held(Hold::NoTarget), Some(FALLBACK));
-    };
-    let mut caps = Vec::new();
-    let mut mode = reading.mode;
-    if mode < case.policy.mode {
-        caps.push(cap(case, &memory, reading));
-    }
-    let allowed = target::mode_allowed(target.proof, reading.cannot_run);
-    if allowed < mode {
-        mode = allowed;
-        caps.push("the target was never judged on real data by every trigger".to_owned());
-    }
-    if past.wrote_unasked && mode > Mode::RequireApproval {
-        mode = Mode::RequireApproval;
-        caps.push("this revision was rolled back automatically before".to_owned());
-    }
-    if past.observed && mode == Mode::Observe {
-        return keep(
-            case,
-            memory,
-            Reason::Incident(State::Observed),
-            Some(FALLBACK),
-        );
-    }
-    let state = match mode {
-        Mode::Automatic => State::RollingBack,
-        Mode::RequireApproval => State::AwaitingApproval,
-        Mode::Observe | Mode::Disabled => State::Observed,
-    };
-    let approval = approval_terms(case, past.wrote_unasked || !caps.is_empty());
-    let incident = Incident {
-        attempt: past.attempts + 1,
-        from: case.observed.workload.template.clone(),
-        to: to.clone(),
-        trigger: reading.trigger.clone(),
-        mode,
-        caps,
-        state,
-        evidence: measurement.to_string(),
-        outcome: String::new(),
-        approval,
-        rollback: case.policy.rollback.clone(),
-        pause_rollout: case.policy.pause_rollout,
-        code: None,
-        approvals: Vec::new(),
-        rejected_by: None,
-        escalated: false,
-        timings: Timings {
-            proposed: case.now,
-            decided: (state == State::RollingBack).then_some(case.now),
-            patched: None,
-            ended: (state == State::Observed).then_some(case.now),
-        },
-    };
-    open(case, memory, incident)
-}
-
-/// Says, for people, what lowers the policy's mode.
-fn cap(case: &Case<'_>, memory: &RevisionMemory, reading: &TriggerReading) -> String {
-    let after = case.policy.after_probation;
-    if memory.verdict == Verdict::Good && after == reading.mode {
-        return format!(
-            "the revision is through its probation, and afterProbation is {}",
-            after.name()
-        );
-    }
-    format!(
-        "trigger {} has mode {}",
-        reading.trigger,
-        reading.mode.name()
-    )
-}
-
-/// Silence that rolls back is as good as automatic, so whatever caps that caps it too.
-fn approval_terms(case: &Case<'_>, capped: bool) -> ApprovalTerms {
-    let mut terms = case.policy.approval.clone();
-    if capped && terms.on_timeout == OnTimeout::RollBack {
-        terms.on_timeout = OnTimeout::Escalate;
-    }
-    terms
-}
-
-/// Writes the incident down first; the next look at it acts. An operator that stops in between finds
-/// the record and goes on from it.
-///
-/// The verdict changes only then: the same operator would judge a revision that is good no longer by
-/// other rules, and might not come to the same end.
-fn open(case: &Case<'_>, memory: RevisionMemory, incident: Incident) -> Decision {
-    let state = incident.state;
-    let mut decision = keep(
-        case,
-        memory,
-        Reason::Incident(state),
-        Some(SignedDuration::ZERO),
-    );
-    if state == State::Observed {
-        decision.look_again = Some(FALLBACK);
-    }
-    decision.memory.incident = Some(incident);
-    decision.announcing(Announcement::Incident(state))
-}
-
-/// What became of earlier incidents of the current revision.
-struct Past {
-    attempts: u32,
-    observed: bool,
-    wrote_unasked: bool,
-    let_go: bool,
-}
-
-impl Past {
-    fn of(case: &Case<'_>) -> Self {
-        let current = &case.observed.workload.template;
-        let own = || {
-            case.observed
-                .past
-                .iter()
-                .filter(move |attempt| attempt.from == *current)
-        };
-        Self {
-            attempts: own().map(|attempt| attempt.attempt).max().unwrap_or(0),
-            observed: own().any(|attempt| attempt.state == State::Observed),
-            wrote_unasked: own().any(|attempt| attempt.wrote_unasked),
-            let_go: own().any(|attempt| matches!(attempt.state, State::Rejected | State::Released)),
-        }
-    }
-}
-
-fn keep(
+pub(super) fn keep(
     case: &Case<'_>,
     memory: RevisionMemory,
     reason: Reason,

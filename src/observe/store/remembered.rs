@@ -13,6 +13,8 @@ pub struct Remembered {
     pub revisions: BTreeMap<Revision, Arc<RevisionRecord>>,
     /// The open incident; the oldest, should there ever be two.
     pub open: Option<Arc<RollbackRecord>>,
+    /// What people and pipelines ask for, oldest first.
+    pub requests: Vec<Arc<RollbackRecord>>,
     pub past: Vec<Attempt>,
     /// Name of the newest Rollback.
     pub last: Option<String>,
@@ -30,18 +32,25 @@ impl Remembered {
             .filter(|record| record.incident.as_ref().is_some_and(|i| i.state.is_open()))
             .min_by_key(|record| (record.created, record.name.clone()))
             .cloned();
+        let mut requests: Vec<_> = rollbacks
+            .iter()
+            .filter(|record| record.request.is_some())
+            .cloned()
+            .collect();
+        requests.sort_by_key(|record| (record.created, record.name.clone()));
+        let own = || rollbacks.iter().filter(|record| record.request.is_none());
         Self {
             revisions: revisions
                 .into_iter()
                 .map(|record| (record.revision.clone(), record))
                 .collect(),
             open,
+            requests,
             past: rollbacks
                 .iter()
                 .filter_map(|record| record.closed())
                 .collect(),
-            last: rollbacks
-                .iter()
+            last: own()
                 .max_by_key(|record| (record.created, &record.name))
                 .map(|record| record.name.clone()),
             untidy: rollbacks

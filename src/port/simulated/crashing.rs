@@ -126,6 +126,10 @@ impl<P: Cluster> Cluster for CrashingPort<P> {
         self.write(self.port.json_patch(object, operations)).await
     }
 
+    async fn dry_run(&self, object: &ObjectRef, operations: Value) -> Result<(), Error> {
+        self.read(self.port.dry_run(object, operations)).await
+    }
+
     async fn status(
         &self,
         object: &ObjectRef,

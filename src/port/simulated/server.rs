@@ -98,20 +98,7 @@ impl World {
         manager: &str,
     ) -> Result<Arc<Value>, Error> {
         let old = self.store.get(object).ok_or(Error::NotFound)?;
-        if part == Part::Status && !rules::has_status(object.kind) {
-            return Err(Error::NotFound);
-        }
-        let stated = text(&new, "/metadata/resourceVersion");
-        if !stated.is_empty() && stated != text(&old, "/metadata/resourceVersion") {
-            return Err(conflict(object));
-        }
-        let mut new = match part {
-            Part::Main => with_old_status(object.kind, &old, new),
-            Part::Status => only_status(object.kind, &old, &new),
-        };
-        rules::keep_system_fields(&old, &mut new);
-        rules::fill_in(object.kind, &mut new);
-        rules::validate(object.kind, Some(&old), &new)?;
+        let mut new = checked(object, &old, new, part)?;
         if part == Part::Main && rules::moves_generation(object.kind, &old, &new) {
             let generation = old["metadata"]["generation"].as_i64().unwrap_or(0) + 1;
             set(&mut new, &["metadata", "generation"], generation);
@@ -145,6 +132,13 @@ impl World {
         let old = self.store.get(object).ok_or(Error::NotFound)?;
         let patched = patched(&old, operations)?;
         self.update(object, patched, part, manager)
+    }
+
+    /// Checks whether JSON Patch `operations` on `object` would be taken, and changes nothing.
+    pub(super) fn try_patch(&self, object: &ObjectRef, operations: &Value) -> Result<(), Error> {
+        self.require_served(object.kind)?;
+        let old = self.store.get(object).ok_or(Error::NotFound)?;
+        checked(object, &old, patched(&old, operations)?, Part::Main).map(drop)
     }
 
     /// Deletes `object` if it has `uid`.
@@ -193,6 +187,25 @@ impl World {
             ownership::record(old, new, &writer);
         }
     }
+}
+
+/// Returns what would be stored instead of `old`, if the server takes it.
+fn checked(object: &ObjectRef, old: &Value, new: Value, part: Part) -> Result<Value, Error> {
+    if part == Part::Status && !rules::has_status(object.kind) {
+        return Err(Error::NotFound);
+    }
+    let stated = text(&new, "/metadata/resourceVersion");
+    if !stated.is_empty() && stated != text(old, "/metadata/resourceVersion") {
+        return Err(conflict(object));
+    }
+    let mut new = match part {
+        Part::Main => with_old_status(object.kind, old, new),
+        Part::Status => only_status(object.kind, old, &new),
+    };
+    rules::keep_system_fields(old, &mut new);
+    rules::fill_in(object.kind, &mut new);
+    rules::validate(object.kind, Some(old), &new)?;
+    Ok(new)
 }
 
 fn is_pod(object: &ObjectRef) -> bool {

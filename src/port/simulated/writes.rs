@@ -12,6 +12,8 @@ pub enum Verb {
     List,
     Create,
     JsonPatch,
+    /// A JSON Patch that is only tried.
+    DryRun,
     Status,
     Replace,
     Delete,

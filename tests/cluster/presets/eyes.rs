@@ -55,6 +55,7 @@ pub(crate) async fn open(bed: &Bed, rows: &[Row], url: &str) -> anyhow::Result<O
     let sources = Arc::new(Sources::new(Arc::clone(&cluster), HOME.to_owned(), find));
     let feeds = Arc::new(Feeds::default());
     let eyes = Eyes {
+        namespace: "astern-system".to_owned(),
         cluster: Arc::clone(&cluster),
         store: Arc::new(Store::default()),
         feeds: Arc::clone(&feeds),

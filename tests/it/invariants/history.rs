@@ -1,9 +1,12 @@
 //! Random policies, and what may happen to a Deployment under them.
 
+use std::collections::BTreeSet;
+
 use astern::decide::{
-    Alert, ApprovalTerms, Bound, EntryKind, ErrorRate, LabelNames, Limit, Mode, OnTimeout, Policy,
-    Preset, Probe, ProbeFailures, PromQl, Rate, Ratio, Requests, Restarts, Revision, RollbackTerms,
-    Shape, Trigger, TriggerKind,
+    Alert, ApprovalTerms, Bound, Budget, ConfigMode, ConfigTerms, Enforcement, EntryKind,
+    ErrorRate, LabelNames, Limit, Mode, OnTimeout, Policy, Preset, Probe, ProbeFailures, PromQl,
+    QuarantineTerms, Rate, Ratio, Requests, Restarts, Revision, RollbackTerms, Shape, Trigger,
+    TriggerKind,
 };
 use jiff::SignedDuration;
 use proptest::prelude::*;
@@ -175,9 +178,24 @@ pub(super) fn policy() -> impl Strategy<Value = Policy> {
         any::<bool>(),
         rollback,
         prop_oneof![2 => Just(Mode::Observe), 1 => mode()],
+        (1_u32..=4, seconds(60..=600)).prop_map(|(count, per)| Budget { count, per }),
+        (seconds(60..=900), enforcement()).prop_map(|(lasting, enforcement)| QuarantineTerms {
+            lasting,
+            enforcement,
+        }),
     )
         .prop_map(
-            |(mode, probation, triggers, approval, pause_rollout, rollback, after_probation)| {
+            |(
+                mode,
+                probation,
+                triggers,
+                approval,
+                pause_rollout,
+                rollback,
+                after_probation,
+                budget,
+                quarantine,
+            )| {
                 Policy {
                     name: "checkout-policy".to_owned(),
                     mode,
@@ -187,9 +205,24 @@ pub(super) fn policy() -> impl Strategy<Value = Policy> {
                     pause_rollout,
                     rollback,
                     after_probation,
+                    budget,
+                    persistent_volumes: Mode::RequireApproval,
+                    config: ConfigTerms {
+                        mode: ConfigMode::Check,
+                        exclude: BTreeSet::new(),
+                    },
+                    quarantine,
                 }
             },
         )
+}
+
+fn enforcement() -> impl Strategy<Value = Enforcement> {
+    prop_oneof![
+        Just(Enforcement::Disabled),
+        Just(Enforcement::Warn),
+        Just(Enforcement::Deny)
+    ]
 }
 
 /// A policy that rolls back by itself when the error rate is too high, and nothing else.

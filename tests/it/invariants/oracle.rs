@@ -77,7 +77,7 @@ impl Oracle {
             Happening::Metrics(metrics) => self.world.metrics = *metrics,
             Happening::Answer(kind, who) => self.answer(*kind, who),
             Happening::Forge(who) => self.forge(who),
-            Happening::Restart => self.world.passing_since = None,
+            Happening::Restart => self.world.restart(),
             Happening::Mode(mode) => {
                 self.world.policy.mode = *mode;
                 self.may_write |= *mode > Mode::Observe;
@@ -200,7 +200,7 @@ impl Oracle {
                         "what runs is not forgotten",
                     )?;
                 }
-                Effect::Announce(_) => {}
+                Effect::Announce(_) | Effect::Inspect { .. } | Effect::Decline { .. } => {}
             }
         }
         self.judge_proof(decision)?;
@@ -285,8 +285,9 @@ impl Oracle {
                 .iter()
                 .any(|trigger| trigger.mode.is_none_or(|mode| mode == Mode::Automatic));
         let Some(before) = &self.world.stored.incident else {
+            let by_person = after.state == State::Recovered && after.restored_by.is_some();
             self.hold(
-                self.seen_bad.contains(&after.from),
+                by_person || self.seen_bad.contains(&after.from),
                 "an incident has a cause",
             )?;
             self.hold(

@@ -98,7 +98,7 @@ impl Run {
 
     fn happen(&mut self, step: &Step) -> Result<(), String> {
         if step.restart {
-            self.world.passing_since = None;
+            self.world.restart();
         }
         if let Some(metrics) = step.metrics {
             self.world.metrics = metrics.into();
@@ -141,7 +141,9 @@ impl Run {
             let writes = self.world.writes(&decision);
             for write in &writes {
                 self.world.apply(write);
-                if let Write::Effect(effect, _) = write {
+                if let Write::Effect(effect, _) = write
+                    && !matches!(effect, Effect::Inspect { .. })
+                {
                     self.did.push(spelled(effect));
                 }
             }
@@ -264,6 +266,8 @@ fn spelled(effect: &Effect) -> String {
         Effect::PauseRollout { from } => format!("PauseRollout {}", from.0),
         Effect::ResumeRollout => "ResumeRollout".to_owned(),
         Effect::Forget { revision } => format!("Forget {}", revision.0),
+        Effect::Inspect { to, .. } => format!("Inspect {}", to.0),
+        Effect::Decline { request, .. } => format!("Decline {request}"),
         Effect::Announce(announcement) => format!("Announce {announcement:?}"),
     }
 }

@@ -61,6 +61,9 @@ fn memory() -> RevisionMemory {
                 failed: 7.0,
             },
         )]),
+        convicted: Some(at(30)),
+        quarantine: Some(Enforcement::Deny),
+        mark: Some("1a2b3c4d/Bad:alice: it leaks".to_owned()),
     }
 }
 

@@ -30,6 +30,8 @@ fn incident(state: State) -> Incident {
         from: Revision("bad0bad0bad0".to_owned()),
         to: Revision("900d900d900d".to_owned()),
         trigger: "server-errors".to_owned(),
+        request: None,
+        restored_by: Some("kubectl-rollout".to_owned()),
         mode: Mode::RequireApproval,
         caps: vec!["trigger server-errors has mode RequireApproval".to_owned()],
         state,
@@ -45,6 +47,7 @@ fn incident(state: State) -> Incident {
             recovery: SignedDuration::from_secs(90),
         },
         pause_rollout: true,
+        paused: true,
         code: Some("k7x2m9".to_owned()),
         approvals: vec![Approval {
             username: "alice".to_owned(),
@@ -108,6 +111,7 @@ fn only_an_unasked_decision_counts_as_one() {
     assert!(!record.closed().expect("closed").wrote_unasked);
     if let Some(incident) = &mut record.incident {
         incident.approvals.clear();
+        incident.restored_by = None;
     }
     assert!(record.closed().expect("closed").wrote_unasked);
 }

@@ -32,6 +32,7 @@ fn target_with(errors: Reading) -> Target {
         revision: Revision("0123456789abcdef".to_owned()),
         verdict: Some(Verdict::Unproven),
         proof: None,
+        held: None,
         reason: Reason::OnProbation,
         readings: vec![
             reading("errors", errors),

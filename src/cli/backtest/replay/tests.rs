@@ -201,5 +201,6 @@ fn the_release_after_a_rollback_is_judged_against_the_one_before_it() {
     }
     // The alert fired already when the third one came, so nothing is held against that.
     let whats: Vec<What> = steps.iter().map(|step| step.what).collect();
-    assert_eq!(whats, [What::RolledBack], "{steps:?}");
+    let before = What::Held(Hold::FailingBefore);
+    assert_eq!(whats, [What::RolledBack, before], "{steps:?}");
 }

@@ -1,0 +1,235 @@
+//! A trigger is breached: where to go back to, how far Astern may go, and the record of it.
+
+use jiff::SignedDuration;
+
+use super::watching::{first_hold, keep};
+use super::{Case, FALLBACK};
+use crate::decide::model::Announcement;
+use crate::decide::target::{Plan, plan};
+use crate::decide::{
+    ApprovalTerms, Decision, Effect, Held, Hold, Incident, Measurement, Mode, OnTimeout, Reason,
+    Revision, RevisionMemory, State, Timings, TriggerReading, Verdict, target,
+};
+
+pub(super) fn breached(
+    case: &Case<'_>,
+    memory: RevisionMemory,
+    reading: &TriggerReading,
+    measurement: &Measurement,
+) -> Decision {
+    let past = Past::of(case);
+    if past.let_go {
+        return keep(case, memory, Reason::LetGo, Some(FALLBACK));
+    }
+    // What would only be observed costs no look at the API server.
+    let planned = if reading.mode > Mode::Observe {
+        plan(case.observed, case.policy, case.now, None)
+    } else {
+        unlooked(case)
+    };
+    let (to, asks) = match planned {
+        Plan::Go { to, asks } => (to, asks),
+        Plan::Held(held) => return hold_back(case, memory, held),
+        Plan::Inspect(to) => {
+            let from = case.observed.workload.template.clone();
+            return keep(
+                case,
+                memory,
+                Reason::OnProbation,
+                Some(SignedDuration::ZERO),
+            )
+            .with(Effect::Inspect { from, to });
+        }
+    };
+    let (mode, caps) = limits(case, (&memory, &to), reading, &asks);
+    if past.observed && mode == Mode::Observe {
+        return keep(
+            case,
+            memory,
+            Reason::Incident(State::Observed),
+            Some(FALLBACK),
+        );
+    }
+    let state = match mode {
+        Mode::Automatic => State::RollingBack,
+        Mode::RequireApproval => State::AwaitingApproval,
+        Mode::Observe | Mode::Disabled => State::Observed,
+    };
+    let approval = approval_terms(case, past.wrote_unasked || !caps.is_empty());
+    let incident = Incident {
+        attempt: past.attempts + 1,
+        from: case.observed.workload.template.clone(),
+        to,
+        trigger: reading.trigger.clone(),
+        request: None,
+        restored_by: None,
+        mode,
+        caps,
+        state,
+        evidence: measurement.to_string(),
+        outcome: String::new(),
+        approval,
+        rollback: case.policy.rollback.clone(),
+        pause_rollout: case.policy.pause_rollout && !past.paused,
+        paused: false,
+        code: None,
+        approvals: Vec::new(),
+        rejected_by: None,
+        escalated: false,
+        timings: Timings {
+            proposed: case.now,
+            decided: (state == State::RollingBack).then_some(case.now),
+            patched: None,
+            ended: (state == State::Observed).then_some(case.now),
+        },
+    };
+    open(case, memory, incident)
+}
+
+fn hold_back(case: &Case<'_>, memory: RevisionMemory, held: Held) -> Decision {
+    keep(case, memory, Reason::Held(held.hold), Some(FALLBACK)).announcing(Announcement::Held(held))
+}
+
+/// What would be done, as far as it can be told without asking the API server.
+fn unlooked(case: &Case<'_>) -> Plan {
+    if let Some(held) = first_hold(case) {
+        return Plan::Held(held);
+    }
+    match target::newest_good(case.observed) {
+        Some((to, _)) => Plan::Go {
+            to: to.clone(),
+            asks: Vec::new(),
+        },
+        None => Plan::Held(Hold::NoTarget.into()),
+    }
+}
+
+/// Returns how far Astern may go, and for people, what lowers that.
+fn limits(
+    case: &Case<'_>,
+    (memory, to): (&RevisionMemory, &Revision),
+    reading: &TriggerReading,
+    asks: &[Held],
+) -> (Mode, Vec<String>) {
+    let mut caps = Vec::new();
+    let mut mode = reading.mode;
+    if mode < case.policy.mode {
+        caps.push(cap(case, memory, reading));
+    }
+    let proof = case
+        .observed
+        .memory
+        .revisions
+        .get(to)
+        .and_then(|known| known.proof);
+    let allowed = target::mode_allowed(proof, reading.cannot_run);
+    if allowed < mode {
+        mode = allowed;
+        caps.push("the target was never judged on real data by every trigger".to_owned());
+    }
+    if Past::of(case).wrote_unasked && mode > Mode::RequireApproval {
+        mode = Mode::RequireApproval;
+        caps.push("this revision was rolled back automatically before".to_owned());
+    }
+    for held in asks {
+        let limit = if held.hold == Hold::PersistentVolumes {
+            case.policy.persistent_volumes
+        } else {
+            Mode::RequireApproval
+        };
+        mode = mode.min(limit);
+        caps.push(shown(held));
+    }
+    caps.truncate(CAPS_MAX);
+    (mode, caps)
+}
+
+/// What the record takes.
+const CAPS_MAX: usize = 16;
+const CAP_LENGTH_MAX: usize = 256;
+
+/// Says what a hold asks, as short as the record wants it.
+pub(super) fn shown(held: &Held) -> String {
+    let text = format!("{}: {}", held.hold.name(), held.message());
+    text.chars().take(CAP_LENGTH_MAX).collect()
+}
+
+/// Says, for people, what lowers the policy's mode.
+fn cap(case: &Case<'_>, memory: &RevisionMemory, reading: &TriggerReading) -> String {
+    let after = case.policy.after_probation;
+    if memory.verdict == Verdict::Good && after == reading.mode {
+        return format!(
+            "the revision is through its probation, and afterProbation is {}",
+            after.name()
+        );
+    }
+    format!(
+        "trigger {} has mode {}",
+        reading.trigger,
+        reading.mode.name()
+    )
+}
+
+/// Silence that rolls back is as good as automatic, so whatever caps that caps it too.
+pub(super) fn approval_terms(case: &Case<'_>, capped: bool) -> ApprovalTerms {
+    let mut terms = case.policy.approval.clone();
+    if capped && terms.on_timeout == OnTimeout::RollBack {
+        terms.on_timeout = OnTimeout::Escalate;
+    }
+    terms
+}
+
+/// Writes the incident down first; the next look at it acts. An operator that stops in between finds
+/// the record and goes on from it.
+///
+/// The verdict changes only then: the same operator would judge a revision that is good no longer by
+/// other rules, and might not come to the same end.
+pub(super) fn open(case: &Case<'_>, memory: RevisionMemory, incident: Incident) -> Decision {
+    let state = incident.state;
+    let mut decision = keep(
+        case,
+        memory,
+        Reason::Incident(state),
+        Some(SignedDuration::ZERO),
+    );
+    if state == State::Observed {
+        decision.look_again = Some(FALLBACK);
+    }
+    decision.memory.incident = Some(incident);
+    decision.announcing(Announcement::Incident(state))
+}
+
+/// What became of earlier incidents of a revision.
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a fact of its own about what was before"
+)]
+pub(super) struct Past {
+    pub(super) attempts: u32,
+    pub(super) observed: bool,
+    wrote_unasked: bool,
+    let_go: bool,
+    paused: bool,
+}
+
+impl Past {
+    pub(super) fn of(case: &Case<'_>) -> Self {
+        Self::of_revision(case, &case.observed.workload.template)
+    }
+
+    pub(super) fn of_revision(case: &Case<'_>, revision: &Revision) -> Self {
+        let all = || {
+            let past = case.observed.past.iter();
+            past.filter(move |attempt| attempt.from == *revision)
+        };
+        // What people asked for says nothing about what Astern may do.
+        let own = || all().filter(|attempt| !attempt.requested);
+        Self {
+            attempts: all().map(|attempt| attempt.attempt).max().unwrap_or(0),
+            observed: own().any(|attempt| attempt.state == State::Observed),
+            wrote_unasked: own().any(|attempt| attempt.wrote_unasked),
+            let_go: own().any(|attempt| matches!(attempt.state, State::Rejected | State::Released)),
+            paused: all().any(|attempt| attempt.paused),
+        }
+    }
+}
