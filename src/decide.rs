@@ -4,6 +4,7 @@
 //! is data ([`Unknown`]), not an error. Start with [`model`], then [`machine`].
 
 pub mod approval;
+pub mod config;
 pub mod detectors;
 pub mod health;
 pub mod holds;
@@ -17,6 +18,7 @@ pub mod sequential;
 pub mod target;
 pub mod unknown;
 
+pub use config::{Config, ConfigChange, ConfigKind, ConfigName, ConfigUse, ConfigUses, Contents};
 pub use detectors::{Counted, PodCounters, Sample};
 pub use holds::Hold;
 pub use incident::{Approval, Attempt, Entry, EntryKind, Incident, State, Timings};
