@@ -46,6 +46,10 @@ pub const REPLICAS: &str = "astern.dev/replicas";
 /// separated by commas.
 pub const BASELINE: &str = "astern.dev/baseline";
 
+/// On a ConfigMap, by Astern: the name of the ConfigMap that this is an immutable copy of. As a label
+/// where it fits, to select by; as an annotation always.
+pub const CONFIG_COPY_OF: &str = "astern.dev/config-copy-of";
+
 /// The binding of the admission policy that checks who writes an approval.
 pub const APPROVALS_BINDING: &str = "astern-approvals";
 

@@ -1,5 +1,9 @@
 use super::*;
 
+#[expect(
+    clippy::unnecessary_wraps,
+    reason = "an object that is there, beside `None`"
+)]
 fn contents(keys: &[(&str, &str)]) -> Option<Contents> {
     let entries = keys.iter();
     Some(Contents {
