@@ -5,6 +5,7 @@
 //! operator that woke up late, cannot do harm.
 
 pub mod announce;
+pub mod copies;
 pub mod ownership;
 pub mod patches;
 pub mod record;

@@ -6,6 +6,7 @@
 pub mod approval;
 pub mod breaker;
 pub mod budget;
+pub mod config;
 pub mod detectors;
 pub mod facts;
 pub mod health;
@@ -23,6 +24,7 @@ pub mod target;
 pub mod unknown;
 
 pub use breaker::{BreakerTerms, Storm};
+pub use config::{Config, ConfigChange, ConfigKind, ConfigName, ConfigUse, ConfigUses, Contents};
 pub use detectors::{Counted, PodCounters, Sample};
 pub use facts::{Compatible, Facts, Schema};
 pub use holds::{Held, Hold, Weight};

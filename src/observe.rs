@@ -5,6 +5,7 @@
 
 pub mod attachment;
 pub mod cache;
+pub mod config;
 pub mod evidence;
 pub mod history;
 pub mod inspect;

@@ -86,6 +86,7 @@ pub mod kinds {
     pub const CONTROLLER_REVISIONS: Kind =
         Kind::namespaced("apps", "v1", "ControllerRevision", "controllerrevisions");
     pub const PODS: Kind = Kind::namespaced("", "v1", "Pod", "pods");
+    pub const CONFIG_MAPS: Kind = Kind::namespaced("", "v1", "ConfigMap", "configmaps");
     pub const NODES: Kind = Kind::cluster_wide("", "v1", "Node", "nodes");
     pub const SERVICES: Kind = Kind::namespaced("", "v1", "Service", "services");
     pub const HTTP_ROUTES: Kind =
@@ -102,7 +103,8 @@ pub mod kinds {
         "rollbackpolicies",
     );
     pub const ROLLBACKS: Kind = Kind::namespaced("astern.dev", "v1alpha1", "Rollback", "rollbacks");
-    /// Read one at a time, and only in Astern's own namespace.
+    /// Read one at a time: credentials in Astern's own namespace, and where an administrator grants it
+    /// what pod templates refer to, of which the content is dropped at once.
     pub const SECRETS: Kind = Kind::namespaced("", "v1", "Secret", "secrets");
     pub const NAMESPACES: Kind = Kind::cluster_wide("", "v1", "Namespace", "namespaces");
     pub const METRIC_SOURCES: Kind =

@@ -68,6 +68,9 @@ pub const BREAKER: &str = "astern.dev/breaker";
 pub const BREAKER_RESET: &str = "astern.dev/breaker-reset";
 /// On the Lease: when the breaker was closed the last time.
 pub const BREAKER_CLOSED: &str = "astern.dev/breaker-closed";
+/// On a ConfigMap, by Astern: the name of the ConfigMap that this is an immutable copy of. As a label
+/// where it fits, to select by; as an annotation always.
+pub const CONFIG_COPY_OF: &str = "astern.dev/config-copy-of";
 
 /// The binding of the admission policy that checks who writes an approval.
 pub const APPROVALS_BINDING: &str = "astern-approvals";

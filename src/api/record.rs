@@ -61,7 +61,8 @@ fn escaped(key: &str) -> String {
 }
 
 /// Returns `value` if it fits into a label. Names of objects may be four times as long.
-fn label_value(value: &str) -> Option<&str> {
+#[must_use]
+pub fn label_value(value: &str) -> Option<&str> {
     const LABEL_MAX: usize = 63;
     (value.len() <= LABEL_MAX).then_some(value)
 }

@@ -20,7 +20,7 @@ use serde_json::{Value, json};
 /// A custom resource with a status, which a real API server must be taught first.
 pub(super) const PROBES: Kind = Kind::namespaced("contract.example.com", "v1", "Probe", "probes");
 
-const CONFIG_MAPS: Kind = Kind::namespaced("", "v1", "ConfigMap", "configmaps");
+const CONFIG_MAPS: Kind = kinds::CONFIG_MAPS;
 
 /// No server has this kind.
 pub(super) const GHOSTS: Kind = Kind::namespaced("ghosts.example.com", "v1", "Ghost", "ghosts");
@@ -425,7 +425,7 @@ async fn replace_states_a_version(at: &Place<'_>) {
 async fn recorded_data_cannot_change(at: &Place<'_>) {
     let kind = kinds::CONTROLLER_REVISIONS;
     let body = json!({ "revision": 1, "data": { "template": { "a": 1 } } });
-    at.create(kind, "recorded", body).await;
+    let recorded = at.create(kind, "recorded", body).await;
     let change = json!([{ "op": "add", "path": "/data/template/a", "value": 2 }]);
     let refused = at.try_patch(kind, "recorded", change).await;
     assert!(matches!(refused, Err(Error::Invalid { .. })), "{refused:?}");
@@ -445,9 +445,20 @@ async fn recorded_data_cannot_change(at: &Place<'_>) {
 
     let sealed = json!({ "immutable": true, "data": { "a": "1" } });
     at.create(CONFIG_MAPS, "sealed", sealed).await;
-    let change = json!([{ "op": "add", "path": "/data/a", "value": "2" }]);
-    let refused = at.try_patch(CONFIG_MAPS, "sealed", change).await;
-    assert!(matches!(refused, Err(Error::Invalid { .. })), "{refused:?}");
+    for change in [
+        json!({ "op": "add", "path": "/data/a", "value": "2" }),
+        json!({ "op": "add", "path": "/binaryData", "value": { "b": "eA==" } }),
+        json!({ "op": "replace", "path": "/immutable", "value": false }),
+    ] {
+        let refused = at.try_patch(CONFIG_MAPS, "sealed", json!([change])).await;
+        assert!(matches!(refused, Err(Error::Invalid { .. })), "{refused:?}");
+    }
+    // Whose it is may change.
+    let owner = json!({ "apiVersion": kind.api_version(), "kind": kind.kind, "name": "recorded",
+        "uid": recorded["metadata"]["uid"], "controller": false, "blockOwnerDeletion": false });
+    let adopt = json!([{ "op": "add", "path": "/metadata/ownerReferences", "value": [owner] }]);
+    let adopted = at.patch(CONFIG_MAPS, "sealed", adopt).await;
+    assert_eq!(adopted["metadata"]["ownerReferences"][0], owner);
 }
 
 async fn broken_deployments_are_refused(at: &Place<'_>) {

@@ -197,7 +197,8 @@ pub(super) fn validate(kind: Kind, old: Option<&Value>, new: &Value) -> Result<(
         ("", CONFIG_MAPS | SECRETS) => {
             let sealed = old.is_some_and(|old| old["immutable"] == true);
             refuse_change(old, new, "/immutable", sealed)?;
-            refuse_change(old, new, "/data", sealed)
+            refuse_change(old, new, "/data", sealed)?;
+            refuse_change(old, new, "/binaryData", sealed)
         }
         _ => Ok(()),
     }
