@@ -7,6 +7,7 @@
 pub mod announce;
 pub mod ownership;
 pub mod patches;
+pub mod pauses;
 pub mod record;
 
 use std::collections::{BTreeMap, HashSet};

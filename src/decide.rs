@@ -5,6 +5,7 @@
 
 pub mod approval;
 pub mod detectors;
+pub mod gitops;
 pub mod health;
 pub mod holds;
 pub mod incident;

@@ -6,6 +6,7 @@
 pub mod attachment;
 pub mod cache;
 pub mod evidence;
+pub mod gitops;
 pub mod history;
 pub mod pods;
 pub mod prometheus;

@@ -2,6 +2,7 @@
 //!
 //! Reading is lenient: an object that makes no sense is `None`, and its reader reports it.
 
+pub mod pause;
 pub mod revision;
 pub mod rollback;
 
