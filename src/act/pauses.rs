@@ -176,12 +176,20 @@ pub fn is_switched_off(live: &Value) -> bool {
     live.pointer(ENABLED).and_then(Value::as_bool) == Some(false)
 }
 
+/// A test for null is true of what is absent, but only where its parent is there.
 fn guards(live: &Value) -> Vec<Value> {
-    vec![
-        json!({"op": "test", "path": "/metadata/uid", "value": live.pointer("/metadata/uid")}),
-        json!({"op": "test", "path": AUTOMATED, "value": live.pointer(AUTOMATED)}),
-        unchanged(live, names::GITOPS_PAUSED_BY),
-    ]
+    let unchanged_at =
+        |path: &str| json!({"op": "test", "path": path, "value": live.pointer(path)});
+    let mut guards = vec![unchanged_at("/metadata/uid")];
+    if live.pointer("/spec/syncPolicy").is_some() {
+        guards.push(unchanged_at(AUTOMATED));
+    }
+    guards.push(if live.pointer("/metadata/annotations").is_some() {
+        unchanged(live, names::GITOPS_PAUSED_BY)
+    } else {
+        unchanged_at("/metadata/annotations")
+    });
+    guards
 }
 
 fn marked(marks: &[PauseMark]) -> Value {

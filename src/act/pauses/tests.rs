@@ -193,7 +193,7 @@ async fn the_pause_of_another_tool_by_a_person_stays() {
     assert_eq!(annotations(&cluster, &object), before);
 }
 
-fn argo_application(cluster: &SimulatedCluster, policy: Value) -> ObjectRef {
+fn argo_application(cluster: &SimulatedCluster, policy: &Value) -> ObjectRef {
     let body = json!({
         "apiVersion": "argoproj.io/v1alpha1", "kind": "Application",
         "metadata": {"namespace": "argocd", "name": "shop"},
@@ -225,7 +225,7 @@ async fn an_application_is_switched_off_and_on_again_as_it_was() {
         json!({"automated": {"enabled": true, "selfHeal": true}, "retry": {"limit": 5}}),
     ] {
         let cluster = new_cluster();
-        let object = argo_application(&cluster, before.clone());
+        let object = argo_application(&cluster, &before);
         let hands = hands(&cluster, true);
         let switched = switch_off(&hands, APPLICATION, &by("shop/checkout-1")).await;
         switched.expect("it is taken");
@@ -248,7 +248,7 @@ async fn an_application_is_switched_off_and_on_again_as_it_was() {
 #[tokio::test(start_paused = true)]
 async fn the_last_rollback_to_go_switches_an_application_on() {
     let cluster = new_cluster();
-    let object = argo_application(&cluster, json!({"automated": {"selfHeal": true}}));
+    let object = argo_application(&cluster, &json!({"automated": {"selfHeal": true}}));
     let hands = hands(&cluster, true);
     let (one, other) = ("shop/checkout-1", "shop/cart-1");
     for rollback in [one, other, one] {
@@ -273,7 +273,7 @@ async fn an_application_that_a_person_switched_off_stays_off() {
         json!({"automated": null}),
     ] {
         let cluster = new_cluster();
-        let object = argo_application(&cluster, before.clone());
+        let object = argo_application(&cluster, &before);
         let hands = hands(&cluster, true);
         let switched = switch_off(&hands, APPLICATION, &by("shop/checkout-1")).await;
         switched.expect("nothing to do");
@@ -287,7 +287,7 @@ async fn an_application_that_a_person_switched_off_stays_off() {
 #[tokio::test(start_paused = true)]
 async fn an_application_that_a_person_switched_on_meanwhile_keeps_their_word() {
     let cluster = new_cluster();
-    let object = argo_application(&cluster, json!({"automated": {}}));
+    let object = argo_application(&cluster, &json!({"automated": {}}));
     let hands = hands(&cluster, true);
     let switched = switch_off(&hands, APPLICATION, &by("shop/checkout-1")).await;
     switched.expect("it is taken");
@@ -299,6 +299,32 @@ async fn an_application_that_a_person_switched_on_meanwhile_keeps_their_word() {
     switched.expect("it is taken");
     let expected = json!({"automated": {"enabled": true}});
     assert_eq!(policy(&cluster, &object), expected);
+    assert_eq!(annotation(&live(&cluster, &object), MARK), None);
+}
+
+/// The guards must not ask for what has no parent, or the mark could never be taken away.
+#[tokio::test(start_paused = true)]
+async fn an_application_that_lost_its_sync_policy_loses_our_mark() {
+    let cluster = new_cluster();
+    let object = argo_application(&cluster, &json!({"automated": {}}));
+    let hands = hands(&cluster, true);
+    let switched = switch_off(&hands, APPLICATION, &by("shop/checkout-1")).await;
+    switched.expect("it is taken");
+    let edited = cluster.edit(&object, |object| {
+        let spec = object["spec"].as_object_mut();
+        spec.expect("a spec").remove("syncPolicy");
+    });
+    edited.expect("it is taken");
+    let patch = resume_application(&live(&cluster, &object), "shop/checkout-1");
+    let patch = patch.expect("a mark of ours");
+    let asked = patch.as_array().into_iter().flatten();
+    assert!(
+        asked
+            .clone()
+            .all(|operation| operation["path"] != AUTOMATED)
+    );
+    let switched = switch_on(&hands, APPLICATION, "shop/checkout-1").await;
+    switched.expect("it is taken");
     assert_eq!(annotation(&live(&cluster, &object), MARK), None);
 }
 
@@ -321,8 +347,8 @@ fn a_sync_policy_that_changed_meanwhile_stops_the_write() {
             &json!({"op": "test", "path": "/metadata/uid", "value": "5eed0007"}),
             &json!({"op": "test", "path": "/spec/syncPolicy/automated",
                 "value": {"selfHeal": true}}),
-            &json!({"op": "test", "path": "/metadata/annotations/astern.dev~1gitops-paused-by",
-                "value": null}),
+            // A test below a map that is not there fails on the real API server.
+            &json!({"op": "test", "path": "/metadata/annotations", "value": null}),
         ]
     );
 }
@@ -330,7 +356,7 @@ fn a_sync_policy_that_changed_meanwhile_stops_the_write() {
 #[tokio::test(start_paused = true)]
 async fn who_does_not_lead_writes_to_no_application() {
     let cluster = new_cluster();
-    argo_application(&cluster, json!({"automated": {}}));
+    argo_application(&cluster, &json!({"automated": {}}));
     let hands = hands(&cluster, false);
     let switched = switch_off(&hands, APPLICATION, &by("shop/checkout-1")).await;
     assert!(matches!(switched, Err(Error::NotLeading)));
@@ -340,7 +366,7 @@ async fn who_does_not_lead_writes_to_no_application() {
 #[tokio::test(start_paused = true)]
 async fn a_write_whose_answer_is_lost_is_finished_by_the_next() {
     let cluster = new_cluster();
-    let object = argo_application(&cluster, json!({"automated": {}}));
+    let object = argo_application(&cluster, &json!({"automated": {}}));
     let hands = hands(&cluster, true);
     let (verb, kind) = (Verb::JsonPatch, kinds::APPLICATIONS);
     cluster.break_api(ApiRule::next(verb, kind, ApiFault::AnswerLost));
@@ -424,7 +450,7 @@ impl Cluster for Pruning {
 async fn an_argo_cd_that_knows_no_switch_is_told_apart_and_left_as_it_was() {
     let cluster = new_cluster();
     let before = json!({"automated": {"selfHeal": true}});
-    let object = argo_application(&cluster, before.clone());
+    let object = argo_application(&cluster, &before);
     let hands = Hands {
         cluster: Arc::new(Pruning(cluster.clone())),
         ..hands(&cluster, true)

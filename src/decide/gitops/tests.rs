@@ -94,9 +94,8 @@ fn check(reconciler: &Reconciler, may: bool, expected: [Short; 4]) {
         // An approval turns a hold into the pause that it named, and changes nothing else.
         let asked = short(plan(Some(reconciler), on_rollback, true, may));
         let approved = match expected {
-            Short::Hold(Some(pause)) => Short::Pause(pause),
+            Short::Hold(Some(pause)) | Short::Pause(pause) => Short::Pause(pause),
             Short::Hold(None) | Act => Act,
-            Short::Pause(pause) => Short::Pause(pause),
         };
         assert_eq!(asked, approved, "approved, {on_rollback:?} {reconciler:?}");
     }

@@ -8,6 +8,7 @@ use serde_json::Value;
 
 use super::{Error, managed_fields, tracking_application};
 use crate::api::names;
+use crate::api::record::pause::marks;
 use crate::api::record::{annotation, label, text};
 use crate::decide::gitops::{Reconciler, ReconcilerState, Tool, VALUES};
 use crate::port::{self, Cluster, Kind, ObjectRef, kinds};
@@ -128,8 +129,11 @@ pub fn application(object: &Value, deployment: &Value) -> Option<ReconcilerState
         .iter()
         .any(|resource| is_argo_resource(resource, deployment));
     let automated = object.pointer("/spec/syncPolicy/automated");
+    // What we switched off for another rollback comes on again when that one needs it no more.
+    let ours = !marks(object).is_empty();
     let follows_git = automated.is_some_and(|automated| {
-        automated.is_object() && automated.get("enabled").and_then(Value::as_bool) != Some(false)
+        let off = automated.get("enabled").and_then(Value::as_bool) == Some(false);
+        automated.is_object() && (!off || ours)
     });
     let heals = is_true(object, "/spec/syncPolicy/automated/selfHeal");
     let suspended = annotation(object, names::ARGOCD_SKIP_RECONCILE) == Some("true");
