@@ -8,6 +8,7 @@ pub mod announce;
 pub mod copies;
 pub mod ownership;
 pub mod patches;
+pub mod pauses;
 pub mod record;
 
 use std::collections::{BTreeMap, HashSet};

@@ -9,6 +9,7 @@ pub mod budget;
 pub mod config;
 pub mod detectors;
 pub mod facts;
+pub mod gitops;
 pub mod health;
 pub mod holds;
 pub mod incident;

@@ -7,6 +7,7 @@ pub mod attachment;
 pub mod cache;
 pub mod config;
 pub mod evidence;
+pub mod gitops;
 pub mod history;
 pub mod inspect;
 pub mod pods;

@@ -115,6 +115,41 @@ pub mod kinds {
         "ValidatingAdmissionPolicyBinding",
         "validatingadmissionpolicybindings",
     );
+    /// Of Flux. Read one at a time.
+    pub const KUSTOMIZATIONS: Kind = Kind::namespaced(
+        "kustomize.toolkit.fluxcd.io",
+        "v1",
+        "Kustomization",
+        "kustomizations",
+    );
+    /// Of Flux. Read one at a time.
+    pub const HELM_RELEASES: Kind = Kind::namespaced(
+        "helm.toolkit.fluxcd.io",
+        "v2",
+        "HelmRelease",
+        "helmreleases",
+    );
+    /// What Flux before 2.3 serves.
+    pub const HELM_RELEASES_BEFORE: Kind = Kind::namespaced(
+        "helm.toolkit.fluxcd.io",
+        "v2beta2",
+        "HelmRelease",
+        "helmreleases",
+    );
+    /// Of Argo CD. Read one at a time; written only with a Role of its own.
+    pub const APPLICATIONS: Kind =
+        Kind::namespaced("argoproj.io", "v1alpha1", "Application", "applications");
+    /// Of Argo Rollouts.
+    pub const ARGO_ROLLOUTS: Kind =
+        Kind::namespaced("argoproj.io", "v1alpha1", "Rollout", "rollouts");
+    /// Of Flagger.
+    pub const CANARIES: Kind = Kind::namespaced("flagger.app", "v1beta1", "Canary", "canaries");
+    /// Of Kruise Rollouts.
+    pub const KRUISE_ROLLOUTS: Kind =
+        Kind::namespaced("rollouts.kruise.io", "v1beta1", "Rollout", "rollouts");
+    /// What Kruise Rollouts before 0.5 serves.
+    pub const KRUISE_ROLLOUTS_BEFORE: Kind =
+        Kind::namespaced("rollouts.kruise.io", "v1alpha1", "Rollout", "rollouts");
 }
 
 /// One object by kind, namespace and name. The namespace of a cluster-wide kind is empty.

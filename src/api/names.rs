@@ -28,6 +28,12 @@ pub const COMPATIBLE_SCHEMA: &str = "astern.dev/compatible-schema";
 pub const ROLLED_BACK_BY: &str = "astern.dev/rolled-back-by";
 /// On a Deployment, by Astern: the Rollback that paused the rollout.
 pub const PAUSED_BY: &str = "astern.dev/paused-by";
+/// On a Deployment, by Astern: who keeps a GitOps reconciler away from it, `<rollback>@<revision>`.
+/// On an Argo CD Application: `<namespace>/<rollback>@<revision>`, several separated by spaces.
+pub const GITOPS_PAUSED_BY: &str = "astern.dev/gitops-paused-by";
+/// On an Argo CD Application, by Astern: what `spec.syncPolicy.automated.enabled` was before,
+/// `true` or `absent`.
+pub const GITOPS_ENABLED_BEFORE: &str = "astern.dev/gitops-enabled-before";
 
 /// On a Rollback: the admission policy for approvals selects by it.
 pub const AWAITING_APPROVAL: &str = "astern.dev/awaiting-approval";
@@ -85,3 +91,31 @@ pub const DEPLOYMENT_REVISION_HISTORY: &str = "deployment.kubernetes.io/revision
 pub const POD_TEMPLATE_HASH: &str = "pod-template-hash";
 /// The stamp of `kubectl rollout restart`.
 pub const RESTARTED_AT: &str = "kubectl.kubernetes.io/restartedAt";
+
+/// What Flux writes on the objects of a Kustomization.
+pub const FLUX_KUSTOMIZATION_NAME: &str = "kustomize.toolkit.fluxcd.io/name";
+pub const FLUX_KUSTOMIZATION_NAMESPACE: &str = "kustomize.toolkit.fluxcd.io/namespace";
+/// How Flux applies an object of a Kustomization: `IfNotPresent` and `Ignore` leave it as it is.
+pub const FLUX_APPLY: &str = "kustomize.toolkit.fluxcd.io/ssa";
+/// What Flux writes on the objects of a `HelmRelease`.
+pub const FLUX_HELM_RELEASE_NAME: &str = "helm.toolkit.fluxcd.io/name";
+pub const FLUX_HELM_RELEASE_NAMESPACE: &str = "helm.toolkit.fluxcd.io/namespace";
+/// What Helm writes on the objects of a release.
+pub const HELM_RELEASE_NAME: &str = "meta.helm.sh/release-name";
+pub const HELM_RELEASE_NAMESPACE: &str = "meta.helm.sh/release-namespace";
+/// What Argo CD writes on the objects of an Application:
+/// `<application>:<group>/<kind>:<namespace>/<name>`.
+pub const ARGOCD_TRACKING_ID: &str = "argocd.argoproj.io/tracking-id";
+/// Which Argo CD it was, where there are several.
+pub const ARGOCD_INSTALLATION_ID: &str = "argocd.argoproj.io/installation-id";
+/// Where Argo CD tracks by label: its own label, and the one that others use too.
+pub const ARGOCD_INSTANCE: &str = "argocd.argoproj.io/instance";
+pub const INSTANCE: &str = "app.kubernetes.io/instance";
+/// On an Application: `"true"` keeps Argo CD away from all of it.
+pub const ARGOCD_SKIP_RECONCILE: &str = "argocd.argoproj.io/skip-reconcile";
+/// What Kruise Rollouts writes on a Deployment while it rolls it out.
+pub const KRUISE_IN_PROGRESSING: &str = "rollouts.kruise.io/in-progressing";
+pub const KRUISE_CONTROL_INFO: &str = "batchrelease.rollouts.kruise.io/control-info";
+pub const KRUISE_ADVANCED: &str = "rollouts.kruise.io/controlled-by-advanced-deployment-controller";
+/// What it writes on the second Deployment that it makes for a canary.
+pub const KRUISE_CANARY: &str = "rollouts.kruise.io/canary-deployment";

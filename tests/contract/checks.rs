@@ -239,6 +239,8 @@ async fn failed_test_is_invalid_and_changes_nothing(at: &Place<'_>) {
         json!({ "op": "test", "path": "/metadata/uid", "value": "another" }),
         json!({ "op": "test", "path": "/data/a", "value": null }),
         json!({ "op": "test", "path": "/data/b", "value": "1" }),
+        // Null equals absent, but not below what is absent itself.
+        json!({ "op": "test", "path": "/absent/b", "value": null }),
         json!({ "op": "remove", "path": "/data/b" }),
         json!({ "op": "replace", "path": "/absent/b", "value": "1" }),
         json!({ "op": "add", "path": "/absent/b", "value": "1" }),

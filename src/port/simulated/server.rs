@@ -255,12 +255,22 @@ fn patched(old: &Value, operations: &Value) -> Result<Value, Error> {
     Ok(object)
 }
 
+fn parent(path: &str) -> Option<&str> {
+    path.rsplit_once('/').map(|(parent, _)| parent)
+}
+
 /// The API server is more lenient than the standard in two places.
 fn as_the_server_reads(operation: PatchOperation, object: &Value) -> Option<PatchOperation> {
     let absent = |path: &str| object.pointer(path).is_none();
     match operation {
-        // Testing for null asks whether the field is absent.
-        PatchOperation::Test(test) if test.value.is_null() && absent(test.path.as_str()) => None,
+        // Testing for null asks whether the field is absent; what it would stand in must be there.
+        PatchOperation::Test(test)
+            if test.value.is_null()
+                && absent(test.path.as_str())
+                && parent(test.path.as_str()).is_some_and(|parent| !absent(parent)) =>
+        {
+            None
+        }
         // Replacing what a map does not have adds it.
         PatchOperation::Replace(replace) if absent(replace.path.as_str()) => {
             Some(PatchOperation::Add(AddOperation {
