@@ -7,6 +7,7 @@ pub mod approval;
 pub mod detectors;
 pub mod health;
 pub mod holds;
+pub mod impact;
 pub mod incident;
 pub mod machine;
 pub mod model;
@@ -19,6 +20,7 @@ pub mod unknown;
 
 pub use detectors::{Counted, PodCounters, Sample};
 pub use holds::Hold;
+pub use impact::Impact;
 pub use incident::{Approval, Attempt, Entry, EntryKind, Incident, State, Timings};
 pub use machine::{decide, gone};
 pub use model::{
