@@ -16,6 +16,7 @@ pub mod reading;
 pub mod reason;
 pub mod sequential;
 pub mod target;
+pub mod traffic;
 pub mod unknown;
 
 pub use detectors::{Counted, PodCounters, Sample};

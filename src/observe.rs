@@ -7,10 +7,12 @@ pub mod attachment;
 pub mod cache;
 pub mod evidence;
 pub mod history;
+mod looks;
 pub mod pods;
 pub mod prometheus;
 pub mod sources;
 pub mod store;
+pub mod traffic;
 pub mod workload;
 
 use std::collections::BTreeMap;

@@ -88,6 +88,31 @@ pub mod kinds {
     pub const PODS: Kind = Kind::namespaced("", "v1", "Pod", "pods");
     pub const NODES: Kind = Kind::cluster_wide("", "v1", "Node", "nodes");
     pub const SERVICES: Kind = Kind::namespaced("", "v1", "Service", "services");
+    pub const ENDPOINT_SLICES: Kind =
+        Kind::namespaced("discovery.k8s.io", "v1", "EndpointSlice", "endpointslices");
+    pub const INGRESSES: Kind = Kind::namespaced("networking.k8s.io", "v1", "Ingress", "ingresses");
+    pub const NETWORK_POLICIES: Kind = Kind::namespaced(
+        "networking.k8s.io",
+        "v1",
+        "NetworkPolicy",
+        "networkpolicies",
+    );
+    pub const HORIZONTAL_POD_AUTOSCALERS: Kind = Kind::namespaced(
+        "autoscaling",
+        "v2",
+        "HorizontalPodAutoscaler",
+        "horizontalpodautoscalers",
+    );
+    pub const POD_DISRUPTION_BUDGETS: Kind = Kind::namespaced(
+        "policy",
+        "v1",
+        "PodDisruptionBudget",
+        "poddisruptionbudgets",
+    );
+    pub const RESOURCE_QUOTAS: Kind = Kind::namespaced("", "v1", "ResourceQuota", "resourcequotas");
+    pub const LIMIT_RANGES: Kind = Kind::namespaced("", "v1", "LimitRange", "limitranges");
+    pub const SERVICE_ACCOUNTS: Kind =
+        Kind::namespaced("", "v1", "ServiceAccount", "serviceaccounts");
     pub const HTTP_ROUTES: Kind =
         Kind::namespaced("gateway.networking.k8s.io", "v1", "HTTPRoute", "httproutes");
     /// Traefik's own way to route, which its names of services are made of.
