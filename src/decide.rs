@@ -5,6 +5,7 @@
 
 pub mod approval;
 pub mod detectors;
+pub mod diagnosis;
 pub mod health;
 pub mod holds;
 pub mod impact;

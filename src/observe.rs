@@ -5,6 +5,7 @@
 
 pub mod attachment;
 pub mod cache;
+pub mod diagnosis;
 pub mod evidence;
 pub mod history;
 mod looks;

@@ -47,6 +47,8 @@ pub struct Elsewhere {
 /// Objects that could not be looked at.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Unseen {
+    /// The right that it takes: `list` or `get`.
+    pub verb: &'static str,
     /// As RBAC names them, such as `endpointslices.discovery.k8s.io`.
     pub resource: String,
     pub cause: UnseenCause,
@@ -81,7 +83,7 @@ const NAMED: usize = 3;
 /// With what still leads elsewhere, for people. The caller looks again until its deadline.
 pub fn settled(traffic: &Traffic) -> Result<(), String> {
     if let Some(unseen) = traffic.unseen.iter().find(|unseen| unseen.is_passing()) {
-        return Err(format!("no answer when listing {}", unseen.resource));
+        return Err(unseen.to_line());
     }
     for serving in &traffic.services {
         let service = &serving.service;
@@ -159,13 +161,19 @@ impl Unseen {
     }
 
     fn to_line(&self) -> String {
-        let resource = &self.resource;
-        match self.cause {
+        let Self {
+            verb,
+            resource,
+            cause,
+        } = self;
+        match cause {
             UnseenCause::NotServed => format!("{resource} are not served by this cluster"),
             UnseenCause::Forbidden => {
-                format!("Astern may not list {resource}, so it cannot say where they lead")
+                format!(
+                    "Astern has no right to {verb} {resource}, so it cannot say where they lead"
+                )
             }
-            UnseenCause::NoAnswer => format!("no answer when listing {resource}"),
+            UnseenCause::NoAnswer => format!("no answer to {verb} {resource}"),
         }
     }
 }
@@ -208,6 +216,7 @@ mod tests {
 
     fn unseen(resource: &str, cause: UnseenCause) -> Vec<Unseen> {
         vec![Unseen {
+            verb: "list",
             resource: resource.to_owned(),
             cause,
         }]
@@ -297,7 +306,7 @@ mod tests {
         assert_eq!(
             told(&blind),
             [
-                "Astern may not list endpointslices.discovery.k8s.io, so it cannot say where they lead"
+                "Astern has no right to list endpointslices.discovery.k8s.io, so it cannot say where they lead"
             ]
         );
     }
@@ -308,7 +317,7 @@ mod tests {
             unseen: unseen("services", UnseenCause::NoAnswer),
             ..Traffic::default()
         };
-        check(&unanswered, Err("no answer when listing services"));
+        check(&unanswered, Err("no answer to list services"));
     }
 
     #[test]

@@ -17,7 +17,7 @@ const OBJECTS_MAX: usize = 2_000;
 pub(super) struct Looks<'a> {
     cluster: &'a dyn Cluster,
     namespace: &'a str,
-    unseen: BTreeMap<String, UnseenCause>,
+    unseen: BTreeMap<(String, &'static str), UnseenCause>,
 }
 
 impl<'a> Looks<'a> {
@@ -37,7 +37,7 @@ impl<'a> Looks<'a> {
             labels: labels.to_owned(),
         };
         let listed = self.cluster.list(kind, &selection).await;
-        let mut objects = self.seen(kind, listed).unwrap_or_default();
+        let mut objects = self.seen((kind, "list"), listed).unwrap_or_default();
         objects.truncate(OBJECTS_MAX);
         objects
     }
@@ -60,17 +60,18 @@ impl<'a> Looks<'a> {
         let object = ObjectRef::new(kind, self.namespace, name);
         let answer = self.cluster.get(&object).await;
         let cause = answer.as_ref().err().map(cause);
-        match (self.seen(kind, answer), cause) {
+        match (self.seen((kind, "get"), answer), cause) {
             (Some(found), _) => Ok(found),
             (None, cause) => Err(cause.unwrap_or(UnseenCause::NoAnswer)),
         }
     }
 
-    fn seen<T>(&mut self, kind: Kind, answer: Result<T, Error>) -> Option<T> {
+    fn seen<T>(&mut self, asked: (Kind, &'static str), answer: Result<T, Error>) -> Option<T> {
         match answer {
             Ok(value) => Some(value),
             Err(error) => {
-                self.unseen.insert(resource(kind), cause(&error));
+                let (kind, verb) = asked;
+                self.unseen.insert((resource(kind), verb), cause(&error));
                 None
             }
         }
@@ -81,7 +82,11 @@ impl<'a> Looks<'a> {
     pub(super) fn unseen(self) -> Vec<Unseen> {
         let unseen = self.unseen.into_iter();
         unseen
-            .map(|(resource, cause)| Unseen { resource, cause })
+            .map(|((resource, verb), cause)| Unseen {
+                verb,
+                resource,
+                cause,
+            })
             .collect()
     }
 }

@@ -326,6 +326,7 @@ async fn traffic_is_read_at_the_api_server_and_what_is_refused_is_named() {
     ));
     let blind = traffic(&cluster, &asked).await;
     let unseen = Unseen {
+        verb: "list",
         resource: "endpointslices.discovery.k8s.io".to_owned(),
         cause: UnseenCause::Forbidden,
     };
