@@ -219,6 +219,23 @@ pub trait Cluster: Send + Sync + 'static {
     /// Reads all objects selected, page by page, as they are now.
     async fn list(&self, kind: Kind, selection: &Selection) -> Result<Vec<Value>, Error>;
 
+    /// Reads as [`Cluster::list`], and no more than `most`: the first by name.
+    ///
+    /// `fields` is a field selector in the API server's own syntax, empty for none. It spares the
+    /// reading of others; where it is not understood they come all the same, so the caller looks again.
+    async fn list_some(
+        &self,
+        kind: Kind,
+        selection: &Selection,
+        fields: &str,
+        most: usize,
+    ) -> Result<Vec<Value>, Error> {
+        let _ = fields;
+        let mut objects = self.list(kind, selection).await?;
+        objects.truncate(most);
+        Ok(objects)
+    }
+
     /// Follows the objects selected. The stream never ends and heals itself with back-off; it starts
     /// with [`WatchEvent::Restarted`].
     fn watch(&self, kind: Kind, selection: Selection) -> BoxStream<'static, WatchEvent>;

@@ -81,7 +81,7 @@ async fn read(looks: &mut Looks<'_>, asked: &Asked<'_>) -> Objects {
     } else {
         Vec::new()
     };
-    let events = looks.list(kinds::EVENTS, "").await;
+    let events = looks.list_where(kinds::EVENTS, "type=Warning").await;
     let by_limits = refused(&carrier).is_some_and(|(_, message)| {
         // Only a refusal by one makes them worth a look.
         Refuser::of(message) == Refuser::LimitRange

@@ -32,14 +32,24 @@ impl<'a> Looks<'a> {
 
     /// Returns the objects of `kind` whose labels `labels` select; none where they cannot be seen.
     pub(super) async fn list(&mut self, kind: Kind, labels: &str) -> Vec<Value> {
+        self.list_some(kind, labels, "").await
+    }
+
+    /// As [`Looks::list`], for objects of which a field selector spares the most.
+    pub(super) async fn list_where(&mut self, kind: Kind, fields: &str) -> Vec<Value> {
+        self.list_some(kind, "", fields).await
+    }
+
+    async fn list_some(&mut self, kind: Kind, labels: &str, fields: &str) -> Vec<Value> {
         let selection = Selection {
             namespace: Some(self.namespace.to_owned()),
             labels: labels.to_owned(),
         };
-        let listed = self.cluster.list(kind, &selection).await;
-        let mut objects = self.seen((kind, "list"), listed).unwrap_or_default();
-        objects.truncate(OBJECTS_MAX);
-        objects
+        let listed = self
+            .cluster
+            .list_some(kind, &selection, fields, OBJECTS_MAX)
+            .await;
+        self.seen((kind, "list"), listed).unwrap_or_default()
     }
 
     /// As [`Looks::list`], for a kind that is an add-on of the cluster: that it is not served or not

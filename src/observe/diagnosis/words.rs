@@ -186,5 +186,9 @@ mod tests {
             said(message, &["checkout-7d9f-x2", "", "5eed"], 100),
             "Back-off restarting app in pod …_shop(…)"
         );
+        assert_eq!(
+            said("GET http://me:pw@db/x", &[], 100),
+            "GET http://***@db/x"
+        );
     }
 }
