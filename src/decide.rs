@@ -10,8 +10,10 @@ pub mod config;
 pub mod detectors;
 pub mod facts;
 pub mod gitops;
+pub mod diagnosis;
 pub mod health;
 pub mod holds;
+pub mod impact;
 pub mod incident;
 pub mod inspection;
 pub mod machine;
@@ -22,6 +24,7 @@ pub mod reading;
 pub mod reason;
 pub mod sequential;
 pub mod target;
+pub mod traffic;
 pub mod unknown;
 
 pub use breaker::{BreakerTerms, Storm};
@@ -31,6 +34,9 @@ pub use facts::{Compatible, Facts, Schema};
 pub use holds::{Held, Hold, Weight};
 pub use incident::{Approval, Asked, Attempt, Entry, EntryKind, Incident, State, Timings};
 pub use inspection::{Inspection, Mark, MarkWord, Request, Suspension};
+pub use holds::Hold;
+pub use impact::Impact;
+pub use incident::{Approval, Attempt, Entry, EntryKind, Incident, State, Timings};
 pub use machine::{decide, gone};
 pub use model::{
     Announcement, Attention, Availability, Current, Decision, Effect, Memory, Observed, Pod, Proof,

@@ -6,14 +6,17 @@
 pub mod attachment;
 pub mod cache;
 pub mod config;
+pub mod diagnosis;
 pub mod evidence;
 pub mod gitops;
 pub mod history;
 pub mod inspect;
+mod looks;
 pub mod pods;
 pub mod prometheus;
 pub mod sources;
 pub mod store;
+pub mod traffic;
 pub mod workload;
 
 use std::collections::BTreeMap;

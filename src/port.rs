@@ -89,6 +89,31 @@ pub mod kinds {
     pub const CONFIG_MAPS: Kind = Kind::namespaced("", "v1", "ConfigMap", "configmaps");
     pub const NODES: Kind = Kind::cluster_wide("", "v1", "Node", "nodes");
     pub const SERVICES: Kind = Kind::namespaced("", "v1", "Service", "services");
+    pub const ENDPOINT_SLICES: Kind =
+        Kind::namespaced("discovery.k8s.io", "v1", "EndpointSlice", "endpointslices");
+    pub const INGRESSES: Kind = Kind::namespaced("networking.k8s.io", "v1", "Ingress", "ingresses");
+    pub const NETWORK_POLICIES: Kind = Kind::namespaced(
+        "networking.k8s.io",
+        "v1",
+        "NetworkPolicy",
+        "networkpolicies",
+    );
+    pub const HORIZONTAL_POD_AUTOSCALERS: Kind = Kind::namespaced(
+        "autoscaling",
+        "v2",
+        "HorizontalPodAutoscaler",
+        "horizontalpodautoscalers",
+    );
+    pub const POD_DISRUPTION_BUDGETS: Kind = Kind::namespaced(
+        "policy",
+        "v1",
+        "PodDisruptionBudget",
+        "poddisruptionbudgets",
+    );
+    pub const RESOURCE_QUOTAS: Kind = Kind::namespaced("", "v1", "ResourceQuota", "resourcequotas");
+    pub const LIMIT_RANGES: Kind = Kind::namespaced("", "v1", "LimitRange", "limitranges");
+    pub const SERVICE_ACCOUNTS: Kind =
+        Kind::namespaced("", "v1", "ServiceAccount", "serviceaccounts");
     pub const HTTP_ROUTES: Kind =
         Kind::namespaced("gateway.networking.k8s.io", "v1", "HTTPRoute", "httproutes");
     /// Traefik's own way to route, which its names of services are made of.
@@ -230,6 +255,23 @@ pub trait Cluster: Send + Sync + 'static {
 
     /// Reads all objects selected, page by page, as they are now.
     async fn list(&self, kind: Kind, selection: &Selection) -> Result<Vec<Value>, Error>;
+
+    /// Reads as [`Cluster::list`], and no more than `most`: the first by name.
+    ///
+    /// `fields` is a field selector in the API server's own syntax, empty for none. It spares the
+    /// reading of others; where it is not understood they come all the same, so the caller looks again.
+    async fn list_some(
+        &self,
+        kind: Kind,
+        selection: &Selection,
+        fields: &str,
+        most: usize,
+    ) -> Result<Vec<Value>, Error> {
+        let _ = fields;
+        let mut objects = self.list(kind, selection).await?;
+        objects.truncate(most);
+        Ok(objects)
+    }
 
     /// Follows the objects selected. The stream never ends and heals itself with back-off; it starts
     /// with [`WatchEvent::Restarted`].

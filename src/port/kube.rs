@@ -142,19 +142,37 @@ impl Cluster for KubePort {
     }
 
     async fn list(&self, kind: Kind, selection: &Selection) -> Result<Vec<Value>, Error> {
+        self.list_some(kind, selection, "", usize::MAX).await
+    }
+
+    async fn list_some(
+        &self,
+        kind: Kind,
+        selection: &Selection,
+        fields: &str,
+        most: usize,
+    ) -> Result<Vec<Value>, Error> {
         let path = collection_path(kind, selection.namespace.as_deref())?;
         let mut objects = Vec::new();
         let mut page = ListParams::default()
             .labels(&selection.labels)
             .limit(LIST_PAGE);
+        if !fields.is_empty() {
+            page = page.fields(fields);
+        }
         loop {
             let mut list = self.call(Request::new(path.clone()).list(&page)).await?;
             if let Some(Value::Array(items)) = list.get_mut("items").map(Value::take) {
                 objects.extend(items.into_iter().map(|item| raw::with_type(item, kind)));
             }
             match list.pointer("/metadata/continue").and_then(Value::as_str) {
-                Some(token) if !token.is_empty() => page.continue_token = Some(token.to_owned()),
-                _ => return Ok(objects),
+                Some(token) if !token.is_empty() && objects.len() < most => {
+                    page.continue_token = Some(token.to_owned());
+                }
+                _ => {
+                    objects.truncate(most);
+                    return Ok(objects);
+                }
             }
         }
     }

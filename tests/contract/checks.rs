@@ -532,6 +532,17 @@ async fn selectors_choose(at: &Place<'_>) {
     };
     let found = at.cluster.list(CONFIG_MAPS, &everywhere).await.unwrap();
     assert_eq!(found.len(), 3);
+
+    let some =
+        |fields: &'static str, most| at.cluster.list_some(CONFIG_MAPS, &everywhere, fields, most);
+    let found = some("", 2).await.unwrap();
+    assert_eq!(found.len(), 2, "no more than asked for");
+    let found = some("metadata.name=sel-1", 10).await.unwrap();
+    let names: Vec<&str> = found
+        .iter()
+        .map(|one| text(one, "/metadata/name"))
+        .collect();
+    assert!(names.contains(&"sel-1"), "others may come too: {names:?}");
 }
 
 async fn watch_tells_every_change(at: &Place<'_>) {
