@@ -1,5 +1,8 @@
 //! The simulated nodes on a real control plane: what is seen from outside is what a kubelet does.
 
+#[path = "nodes/config.rs"]
+mod config;
+
 use std::{path::PathBuf, time::Duration};
 
 use anyhow::Context as _;
@@ -122,6 +125,11 @@ fn images() -> Images {
         ),
         ("shop/greedy:v1", "{evictedAfter: 1s}"),
         ("shop/refused:v1", "{create: Fails}"),
+        ("shop/withdrawn:v1", "{crash: {after: 200ms}}"),
+        (
+            "shop/toggled:v1",
+            "{when: [{variable: FEATURE, equals: 'on', errorRate: 100%}]}",
+        ),
     ];
     let images = Images::new(listed.map(|(image, text)| {
         let behaviour = serde_saphyr::from_str(text).expect("a behaviour");
@@ -167,10 +175,14 @@ async fn nodes_run_pods_as_a_kubelet_does() -> anyhow::Result<()> {
         a_failing_liveness_probe_restarts_with_back_off(&bed),
         a_crash_leaves_its_exit_code(&bed),
         a_missing_image_is_reported(&bed, &nodes),
+        an_image_that_the_node_has_outlives_the_registry(&bed, &nodes),
         what_cannot_be_created_says_why(&bed, &nodes),
         an_evicted_pod_is_replaced(&bed),
+        config::an_image_does_what_its_config_says(&bed),
+        config::a_volume_without_its_config_map_keeps_the_pod_pending(&bed),
         a_program_runs_as_its_pod(&bed, &nodes),
     )?;
+    config::nodes_tell_which_images_they_have(&bed).await?;
     // Last, since it is about all pods of a node.
     pods_of_a_lost_node_are_not_ready_until_it_is_back(&bed, &nodes).await?;
     nodes.stop().await;
@@ -319,6 +331,18 @@ async fn what_cannot_be_created_says_why(bed: &Bed, nodes: &Nodes) -> anyhow::Re
     rolled_out(bed, "unconfigured").await?;
     nodes.set_image("shop/refused:v1", Behaviour::default());
     rolled_out(bed, "refused").await
+}
+
+/// One that was not there before it crashed could not be started again.
+async fn an_image_that_the_node_has_outlives_the_registry(
+    bed: &Bed,
+    nodes: &Nodes,
+) -> anyhow::Result<()> {
+    let image = "shop/withdrawn:v1";
+    bed.apply(&deployment("withdrawn", image, 1)).await?;
+    waits_for(bed, "withdrawn", "CrashLoopBackOff").await?;
+    nodes.set_image(image, Behaviour::missing());
+    rolled_out(bed, "withdrawn").await
 }
 
 async fn an_evicted_pod_is_replaced(bed: &Bed) -> anyhow::Result<()> {
