@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use astern_testbed::{
+    audit::{self, Tally},
     bed::{Bed, Options},
     gitops,
     reconciler::{KUSTOMIZE_PAUSE, Pace, Reconciler, ReconcilerOptions},
@@ -16,6 +17,9 @@ use kube::{
 };
 use serde_json::{Value, json};
 use tokio::time::{sleep, timeout};
+
+/// Who the client of a bed is.
+const ADMIN: &str = "astern-testbed-admin";
 
 const GIT: &str = "shop/checkout:v2";
 const ROLLED_BACK: &str = "shop/checkout:v1";
@@ -98,6 +102,7 @@ fn field(bed: &Bed, name: &'static str) -> Field {
 async fn a_reconciler_insists_and_gitops_kinds_are_served() -> anyhow::Result<()> {
     let bed = Bed::start(Options {
         label: "reconciler".to_owned(),
+        audit: true,
         ..Options::default()
     })
     .await?;
@@ -139,7 +144,16 @@ async fn each_change_is_put_back_by_one_write(bed: &Bed) -> anyhow::Result<()> {
     field.until_image("shop/checkout:v3").await?;
     reconciler.stop().await;
     assert_eq!(reconciler.done().writes, 5);
-    Ok(())
+
+    // Those five, the annotation and three rollbacks, and none of the dry runs.
+    eventually("nine writes on record", async || {
+        let mut writes = audit::recorded(&bed.audit_log(), ADMIN)?;
+        writes.retain(|write| write.name == field.name);
+        let tally = Tally::of(&writes);
+        anyhow::ensure!(tally.on("deployments") <= 9, "{tally}");
+        Ok(tally.to_string() == "9 patch deployments")
+    })
+    .await
 }
 
 async fn a_paused_object_is_left_alone(bed: &Bed) -> anyhow::Result<()> {
