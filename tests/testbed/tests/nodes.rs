@@ -2,6 +2,8 @@
 
 #[path = "nodes/config.rs"]
 mod config;
+#[path = "nodes/images.rs"]
+mod images;
 
 use std::{path::PathBuf, time::Duration};
 
@@ -99,7 +101,7 @@ async fn container_status(bed: &Bed, app: &str) -> anyhow::Result<Value> {
     Ok(status.unwrap_or_default())
 }
 
-fn images() -> Images {
+fn registry() -> Images {
     let server = Program {
         path: PathBuf::from("python3"),
         arguments: [
@@ -125,7 +127,7 @@ fn images() -> Images {
         ),
         ("shop/greedy:v1", "{evictedAfter: 1s}"),
         ("shop/refused:v1", "{create: Fails}"),
-        ("shop/withdrawn:v1", "{crash: {after: 200ms}}"),
+        ("shop/withdrawn:v1", "{}"),
         (
             "shop/toggled:v1",
             "{when: [{variable: FEATURE, equals: 'on', errorRate: 100%}]}",
@@ -157,7 +159,7 @@ async fn start() -> anyhow::Result<(Bed, Nodes)> {
     .await?;
     let options = NodesOptions {
         nodes: 3,
-        images: images(),
+        images: registry(),
         backoff_factor: 0.05,
         log_directory: bed.directory().join("pods"),
         api_server: bed.api_server().to_owned(),
@@ -175,14 +177,14 @@ async fn nodes_run_pods_as_a_kubelet_does() -> anyhow::Result<()> {
         a_failing_liveness_probe_restarts_with_back_off(&bed),
         a_crash_leaves_its_exit_code(&bed),
         a_missing_image_is_reported(&bed, &nodes),
-        an_image_that_the_node_has_outlives_the_registry(&bed, &nodes),
+        images::an_image_that_a_node_has_outlives_the_registry(&bed, &nodes),
         what_cannot_be_created_says_why(&bed, &nodes),
         an_evicted_pod_is_replaced(&bed),
         config::an_image_does_what_its_config_says(&bed),
         config::a_volume_without_its_config_map_keeps_the_pod_pending(&bed),
         a_program_runs_as_its_pod(&bed, &nodes),
     )?;
-    config::nodes_tell_which_images_they_have(&bed).await?;
+    images::nodes_tell_which_images_they_have(&bed).await?;
     // Last, since it is about all pods of a node.
     pods_of_a_lost_node_are_not_ready_until_it_is_back(&bed, &nodes).await?;
     nodes.stop().await;
@@ -331,18 +333,6 @@ async fn what_cannot_be_created_says_why(bed: &Bed, nodes: &Nodes) -> anyhow::Re
     rolled_out(bed, "unconfigured").await?;
     nodes.set_image("shop/refused:v1", Behaviour::default());
     rolled_out(bed, "refused").await
-}
-
-/// One that was not there before it crashed could not be started again.
-async fn an_image_that_the_node_has_outlives_the_registry(
-    bed: &Bed,
-    nodes: &Nodes,
-) -> anyhow::Result<()> {
-    let image = "shop/withdrawn:v1";
-    bed.apply(&deployment("withdrawn", image, 1)).await?;
-    waits_for(bed, "withdrawn", "CrashLoopBackOff").await?;
-    nodes.set_image(image, Behaviour::missing());
-    rolled_out(bed, "withdrawn").await
 }
 
 async fn an_evicted_pod_is_replaced(bed: &Bed) -> anyhow::Result<()> {

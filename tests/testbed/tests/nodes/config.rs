@@ -2,7 +2,7 @@
 
 use anyhow::Context as _;
 use astern_testbed::{bed::Bed, traffic};
-use k8s_openapi::api::core::v1::{Event, Node, Pod};
+use k8s_openapi::api::core::v1::{Event, Pod};
 use kube::{
     Api,
     api::{ListParams, Patch, PatchParams},
@@ -20,10 +20,21 @@ fn config_map(name: &str, data: &Value) -> String {
 }
 
 /// Applies a Deployment of one replica, its Service, and `change` merged into its pods' spec.
-async fn apply(bed: &Bed, name: &str, image: &str, change: &Value) -> anyhow::Result<()> {
+pub(super) async fn apply(
+    bed: &Bed,
+    name: &str,
+    image: &str,
+    change: &Value,
+) -> anyhow::Result<()> {
     bed.apply(&deployment(name, image, 0)).await?;
     let change = json!({"spec": {"replicas": 1, "template": {"spec": change}}});
     patch(bed, name, &change).await
+}
+
+/// Has all pods of a Deployment replaced, as `kubectl rollout restart` does.
+pub(super) async fn restart(bed: &Bed, name: &str) -> anyhow::Result<()> {
+    let restart = json!({"metadata": {"annotations": {"restarted": "1"}}});
+    patch(bed, name, &json!({"spec": {"template": restart}})).await
 }
 
 async fn patch(bed: &Bed, name: &str, change: &Value) -> anyhow::Result<()> {
@@ -57,8 +68,7 @@ pub(super) async fn an_image_does_what_its_config_says(bed: &Bed) -> anyhow::Res
     .await?;
     assert_eq!(traffic.snapshot(..).failed, 0);
 
-    let restart = json!({"metadata": {"annotations": {"restarted": "1"}}});
-    patch(bed, "toggled", &json!({"spec": {"template": restart}})).await?;
+    restart(bed, "toggled").await?;
     eventually("bad answers", async || {
         Ok((traffic.snapshot(..).failed > 10).then_some(()))
     })
@@ -95,19 +105,4 @@ pub(super) async fn a_volume_without_its_config_map_keeps_the_pod_pending(
     bed.apply(&config_map("settings", &json!({"a": "b"})))
         .await?;
     rolled_out(bed, "volumed").await
-}
-
-pub(super) async fn nodes_tell_which_images_they_have(bed: &Bed) -> anyhow::Result<()> {
-    let api: Api<Node> = Api::all(bed.client());
-    eventually("shop/checkout:v2 on a node", async || {
-        let nodes = api.list(&ListParams::default()).await?.items;
-        let images = nodes
-            .into_iter()
-            .filter_map(|node| node.status?.images)
-            .flatten();
-        let names: Vec<_> = images.filter_map(|image| image.names).flatten().collect();
-        let listed = |image: &str| names.iter().any(|name| name == image);
-        Ok(listed("shop/checkout:v2").then_some(()))
-    })
-    .await
 }
