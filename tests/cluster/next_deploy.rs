@@ -1,66 +1,107 @@
 //! The deploy after a rollback goes through, and leaves nothing behind of what came before.
+//!
+//! Each story is the same: v1, a bad v2 that drops an environment variable and a sidecar, Astern's
+//! rollback to v1, and a v3 without those two.
+
+mod ways;
 
 use anyhow::ensure;
 use serde_json::{Value, json};
 use tokio::try_join;
 
+use self::ways::Way;
 use crate::{
     objects::word,
-    stage::{DEPLOYMENT, Stage},
+    stage::Stage,
     support::{ERRING, FIXED, GOOD, installed, run},
 };
-
-/// How a release is deployed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Way {
-    ClientSide,
-    ServerSide,
-    /// The bad one by `kubectl set image`, the others by `kubectl apply`.
-    SetImage,
-}
 
 #[test]
 fn after_a_rollback_the_next_deploy_works_and_leaves_no_residue() {
     run(async {
         try_join!(
-            story(Way::ClientSide),
-            story(Way::ServerSide),
-            story(Way::SetImage),
+            leaves_no_residue(Way::ClientSide),
+            leaves_no_residue(Way::ServerSide),
+            leaves_no_residue(Way::SetImage),
+            leaves_no_residue(Way::Helm4),
         )?;
         Ok(())
     });
 }
 
-async fn story(way: Way) -> anyhow::Result<()> {
+/// Helm 3 removes what the release before had and the next one has not. For the release before it
+/// looks into its own Secret alone, which says v2, and v2 had neither the variable nor the sidecar.
+///
+/// A Secret is nothing that Astern may read, let alone write. `helm rollback` brings Helm's record
+/// to where the cluster is, and changes nothing else, since all is as it was.
+#[test]
+fn with_helm_3_what_v2_had_dropped_stays_unless_its_record_goes_back_too() {
+    run(async {
+        try_join!(residue_of_helm_3(), no_residue_after_helm_rollback())?;
+        Ok(())
+    });
+}
+
+async fn leaves_no_residue(way: Way) -> anyhow::Result<()> {
+    let stage = rolled_back(way).await?;
+    next_deploy(&stage, way).await?;
+    is_as_deployed(&stage).await?;
+    stage.prove(FIXED).await
+}
+
+async fn residue_of_helm_3() -> anyhow::Result<()> {
+    let way = Way::Helm3;
+    let stage = rolled_back(way).await?;
+    // Accepted all the same, and what v3 says holds.
+    next_deploy(&stage, way).await?;
+    let left = containers(&stage).await?;
+    ensure!(left[0]["image"] == FIXED, "{left}");
+    let environment = json!([{"name": "A", "value": "3"}, {"name": "OLD", "value": "1"}]);
+    ensure!(left[0]["env"] == environment, "{left}");
+    ensure!(left[1]["name"] == "shipper", "{left}");
+
+    // The release after it does not mend that: v3 had neither, so nothing is to be removed. Nor does
+    // Helm 4, which goes on as Helm 3 began.
+    next_deploy(&stage, way).await?;
+    next_deploy(&stage, Way::Helm4).await?;
+    let still = containers(&stage).await?;
+    ensure!(still == left, "{still}");
+    Ok(())
+}
+
+async fn no_residue_after_helm_rollback() -> anyhow::Result<()> {
+    let way = Way::Helm3;
+    let stage = rolled_back(way).await?;
+    let before = stage.live().await?;
+    way.helm_rollback(&stage).await?;
+    let after = stage.live().await?;
+    let generation = |object: &Value| object["metadata"]["generation"].clone();
+    ensure!(generation(&after) == generation(&before), "{after}");
+
+    next_deploy(&stage, way).await?;
+    is_as_deployed(&stage).await?;
+    stage.prove(FIXED).await
+}
+
+/// Deploys v1 and a bad v2, and waits until Astern has brought everything back to where it was.
+async fn rolled_back(way: Way) -> anyhow::Result<Stage<'static>> {
     let stage = Stage::set(installed().await?, "deployer").await?;
     let policy = stage.policy("Automatic").to_string();
     stage.bed.apply(&policy).await?;
     stage.bed.apply(&stage.service()).await?;
-    let release = |image, environment| release(stage.deployment(image), environment);
 
-    let mut first = release(
-        GOOD,
-        json!([{"name": "A", "value": "1"}, {"name": "OLD", "value": "1"}]),
-    );
+    let environment = json!([{"name": "A", "value": "1"}, {"name": "OLD", "value": "1"}]);
+    let mut first = release(&stage, GOOD, environment);
     let containers = &mut first["spec"]["template"]["spec"]["containers"];
     let sidecar = json!({"name": "shipper", "image": GOOD});
     *containers = json!([containers[0], sidecar]);
-    apply(&stage, way, &first).await?;
+    way.deploy(&stage, &first).await?;
     stage.prove(GOOD).await?;
     let before = stage.live().await?;
 
-    if way == Way::SetImage {
-        let image = format!("app={ERRING}");
-        kubectl(
-            &stage,
-            &["set", "image", "deployment", DEPLOYMENT, &image],
-            None,
-        )
-        .await?;
-    } else {
-        let bad = json!([{"name": "A", "value": "2"}, {"name": "NEW", "value": "1"}]);
-        apply(&stage, way, &release(ERRING, bad)).await?;
-    }
+    let environment = json!([{"name": "A", "value": "2"}, {"name": "NEW", "value": "1"}]);
+    let second = release(&stage, ERRING, environment);
+    way.deploy_image(&stage, ERRING, &second).await?;
     stage.until_states(&["Recovered"]).await?;
     let after = stage.live().await?;
     let (template, restored) = (&before["spec"]["template"], &after["spec"]["template"]);
@@ -72,42 +113,32 @@ async fn story(way: Way) -> anyhow::Result<()> {
         json!(now),
         json!(then)
     );
-
-    apply(
-        &stage,
-        way,
-        &release(FIXED, json!([{"name": "A", "value": "3"}])),
-    )
-    .await?;
-    let live = stage.live().await?;
-    let containers = &live["spec"]["template"]["spec"]["containers"];
-    let environment = json!([{"name": "A", "value": "3"}]);
-    ensure!(containers[0]["env"] == environment, "{way:?}: {containers}");
-    ensure!(containers[1].is_null(), "{way:?}: {containers}");
-    stage.prove(FIXED).await
+    Ok(stage)
 }
 
-fn release(mut deployment: Value, environment: Value) -> Value {
+async fn next_deploy(stage: &Stage<'_>, way: Way) -> anyhow::Result<()> {
+    let third = release(stage, FIXED, json!([{"name": "A", "value": "3"}]));
+    way.deploy(stage, &third).await
+}
+
+async fn is_as_deployed(stage: &Stage<'_>) -> anyhow::Result<()> {
+    let containers = containers(stage).await?;
+    let environment = json!([{"name": "A", "value": "3"}]);
+    ensure!(containers[0]["env"] == environment, "{containers}");
+    ensure!(containers[0]["image"] == FIXED, "{containers}");
+    ensure!(containers[1].is_null(), "{containers}");
+    Ok(())
+}
+
+async fn containers(stage: &Stage<'_>) -> anyhow::Result<Value> {
+    let mut live = stage.live().await?;
+    Ok(live["spec"]["template"]["spec"]["containers"].take())
+}
+
+fn release(stage: &Stage<'_>, image: &str, environment: Value) -> Value {
+    let mut deployment = stage.deployment(image);
     deployment["spec"]["template"]["spec"]["containers"][0]["env"] = environment;
     deployment
-}
-
-async fn apply(stage: &Stage<'_>, way: Way, manifest: &Value) -> anyhow::Result<()> {
-    let arguments: &[&str] = match way {
-        Way::ClientSide | Way::SetImage => &["apply", "-f", "-"],
-        Way::ServerSide => &["apply", "--server-side", "-f", "-"],
-    };
-    kubectl(stage, arguments, Some(&manifest.to_string())).await
-}
-
-async fn kubectl(stage: &Stage<'_>, arguments: &[&str], input: Option<&str>) -> anyhow::Result<()> {
-    let place = ["--namespace", &stage.namespace];
-    let arguments = [arguments, &place].concat();
-    let bed = stage.bed;
-    let output = bed.kubectl(bed.kubeconfig(), &arguments, input).await?;
-    ensure!(output.status.success(), "{arguments:?}: {}", output.stderr);
-    ensure!(output.stderr.is_empty(), "{arguments:?}: {}", output.stderr);
-    Ok(())
 }
 
 /// Returns who owns which fields, without controllers, which write to other fields all the time.

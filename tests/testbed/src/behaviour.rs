@@ -37,6 +37,9 @@ pub struct Behaviour {
     pub liveness: Probed,
     pub readiness: Probed,
     pub crash: Option<Crash>,
+    /// What the application does instead in an environment of a certain kind. The first that fits
+    /// holds, for all that it names.
+    pub when: Vec<When>,
     /// From the start of the pod until its node, short of memory, evicts it.
     #[serde(deserialize_with = "optional_duration")]
     pub evicted_after: Option<Duration>,
@@ -60,6 +63,7 @@ impl Default for Behaviour {
             liveness: Probed::default(),
             readiness: Probed::default(),
             crash: None,
+            when: Vec::new(),
             evicted_after: None,
             drain: Duration::from_secs(2),
             metrics: Metrics::HTTPRequests,
@@ -77,6 +81,40 @@ impl Behaviour {
             ..Self::default()
         }
     }
+
+    /// Returns the share of requests answered by 500 in an environment.
+    pub(crate) fn error_rate_in(&self, environment: &BTreeMap<String, String>) -> f64 {
+        let special = self.when_in(environment);
+        special
+            .and_then(|when| when.error_rate)
+            .unwrap_or(self.error_rate)
+    }
+
+    /// Returns how the application ends by itself in an environment.
+    pub(crate) fn crash_in(&self, environment: &BTreeMap<String, String>) -> Option<&Crash> {
+        let special = self.when_in(environment);
+        special
+            .and_then(|when| when.crash.as_ref())
+            .or(self.crash.as_ref())
+    }
+
+    fn when_in(&self, environment: &BTreeMap<String, String>) -> Option<&When> {
+        let fits = |when: &&When| environment.get(&when.variable) == Some(&when.equals);
+        self.when.iter().find(fits)
+    }
+}
+
+/// What an application does where a variable of its environment has a value. What is left out is as
+/// without it.
+#[derive(Clone, Debug, Deserialize, PartialEq)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct When {
+    pub variable: String,
+    pub equals: String,
+    #[serde(default, deserialize_with = "units::optional_percentage")]
+    pub error_rate: Option<f64>,
+    #[serde(default)]
+    pub crash: Option<Crash>,
 }
 
 #[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
@@ -181,6 +219,30 @@ mod tests {
             [passes(2), passes(3), passes(6), passes(7)],
             [true, false, false, true]
         );
+    }
+
+    const BY_FEATURE: &str = "{errorRate: 1%, when: [
+        {variable: FEATURE, equals: 'on', errorRate: 30%},
+        {variable: LIMIT, equals: '0', crash: {after: 1s, exitCode: 3}}]}";
+
+    #[test]
+    fn the_first_variable_that_fits_says_what_an_image_does() {
+        let behaviour: Behaviour = serde_saphyr::from_str(BY_FEATURE).unwrap();
+        let in_environment = |variables: &[(&str, &str)]| {
+            let variables = variables
+                .iter()
+                .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+                .collect();
+            let crash = behaviour.crash_in(&variables);
+            let rate = behaviour.error_rate_in(&variables) * 100.0;
+            (rate.round(), crash.map(|crash| crash.exit_code))
+        };
+        assert_eq!(in_environment(&[]), (1.0, None));
+        assert_eq!(in_environment(&[("FEATURE", "off")]), (1.0, None));
+        assert_eq!(in_environment(&[("FEATURE", "on")]), (30.0, None));
+        assert_eq!(in_environment(&[("LIMIT", "0")]), (1.0, Some(3)));
+        let both = [("LIMIT", "0"), ("FEATURE", "on")];
+        assert_eq!(in_environment(&both), (30.0, None));
     }
 
     #[test]

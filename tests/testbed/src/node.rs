@@ -1,8 +1,8 @@
 //! Simulated nodes: the kubelet's part for every pod that the scheduler binds to one of them.
 //!
 //! A pod becomes a real HTTP server, or a local program; probes, back-off, termination, status and
-//! the kubelet's metrics are as on a real node. There is no isolation, and there are no volumes;
-//! init containers succeed at once.
+//! the kubelet's metrics are as on a real node. There is no isolation; a volume is mounted
+//! by being there, and init containers succeed at once.
 
 use std::{
     collections::HashSet,
@@ -29,12 +29,14 @@ use crate::{
     node::{
         manifest::{Manifest, slim},
         outage::Lost,
+        pulled::Pulled,
         state::{ContainerRecord, Now, Pod, Pods, Wish},
     },
 };
 
 mod application;
 mod backoff;
+mod config;
 mod container;
 mod creation;
 mod credentials;
@@ -43,11 +45,13 @@ mod event;
 mod kubelet;
 mod manifest;
 mod measures;
+mod mounts;
 mod network;
 mod outage;
 mod pod;
 mod probe;
 mod program;
+mod pulled;
 mod register;
 mod server;
 mod state;
@@ -101,6 +105,7 @@ pub(crate) struct Simulation {
     pub(crate) writes: Arc<Semaphore>,
     pub(crate) tasks: TaskTracker,
     pub(crate) lost: Lost,
+    pub(crate) pulled: Pulled,
     network: PodNetwork,
     pods: Pods,
     stop: CancellationToken,
@@ -137,6 +142,7 @@ impl Nodes {
             writes: Arc::new(Semaphore::new(WRITES)),
             tasks: TaskTracker::new(),
             lost: Lost::default(),
+            pulled: Pulled::default(),
             network,
             pods: Pods::default(),
             stop: CancellationToken::new(),
@@ -275,6 +281,7 @@ impl Simulation {
                 .map(|_| ContainerRecord::default())
                 .collect(),
             wish: tokio::sync::watch::Sender::new(wish),
+            mounted: OnceLock::new(),
             evicted: OnceLock::new(),
             unheard: AtomicBool::new(false),
             changed: tokio::sync::Notify::new(),

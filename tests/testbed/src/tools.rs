@@ -22,7 +22,10 @@ use self::cache::Cache;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Tool {
     Etcd,
+    /// Helm 4.
     Helm,
+    /// Helm 3, which deploys in another way and is still what many people have.
+    Helm3,
     ApiServer,
     ControllerManager,
     Scheduler,
@@ -40,14 +43,27 @@ impl Tool {
         Self::Scheduler,
         Self::Kubectl,
         Self::Prometheus,
+        Self::Helm3,
     ];
 
-    /// Returns the name of the program on `PATH`.
+    /// What every bed needs. The rest is looked for by the few who ask for it.
+    pub const OF_EVERY_BED: &[Self] = &[
+        Self::Etcd,
+        Self::Helm,
+        Self::ApiServer,
+        Self::ControllerManager,
+        Self::Scheduler,
+        Self::Kubectl,
+        Self::Prometheus,
+    ];
+
+    /// Returns the name of the program, of which the cache has one each.
     #[must_use]
     pub fn program(self) -> &'static str {
         match self {
             Self::Etcd => "etcd",
             Self::Helm => "helm",
+            Self::Helm3 => "helm3",
             Self::ApiServer => "kube-apiserver",
             Self::ControllerManager => "kube-controller-manager",
             Self::Scheduler => "kube-scheduler",
@@ -56,10 +72,25 @@ impl Tool {
         }
     }
 
+    /// Returns the names that the program may have on `PATH`.
+    fn names(self) -> &'static [&'static str] {
+        match self {
+            Self::Etcd => &["etcd"],
+            Self::Helm => &["helm"],
+            Self::Helm3 => &["helm3", "helm"],
+            Self::ApiServer => &["kube-apiserver"],
+            Self::ControllerManager => &["kube-controller-manager"],
+            Self::Scheduler => &["kube-scheduler"],
+            Self::Kubectl => &["kubectl"],
+            Self::Prometheus => &["prometheus"],
+        }
+    }
+
     /// Returns the name that Go gives the program: the last part of its package that is no version.
     fn built_as(self) -> &'static str {
         match self {
             Self::Etcd => "server",
+            Self::Helm3 => "helm",
             Self::Helm
             | Self::ApiServer
             | Self::ControllerManager
@@ -73,6 +104,7 @@ impl Tool {
         match self {
             Self::Etcd => "go.etcd.io/etcd/server/v3",
             Self::Helm => "helm.sh/helm/v4/cmd/helm",
+            Self::Helm3 => "helm.sh/helm/v3/cmd/helm",
             Self::ApiServer => "k8s.io/kubernetes/cmd/kube-apiserver",
             Self::ControllerManager => "k8s.io/kubernetes/cmd/kube-controller-manager",
             Self::Scheduler => "k8s.io/kubernetes/cmd/kube-scheduler",
@@ -84,6 +116,7 @@ impl Tool {
     fn module(self) -> &'static Module {
         match self {
             Self::Prometheus => &PROMETHEUS,
+            Self::Helm3 => &HELM_3,
             Self::Etcd
             | Self::Helm
             | Self::ApiServer
@@ -122,7 +155,17 @@ const PROMETHEUS: Module = Module {
     first_build_minutes: 6,
 };
 
-const MODULES: &[&Module] = &[&KUBERNETES, &PROMETHEUS];
+/// Apart from Helm 4: both name their program `helm`, and each has its own versions of Kubernetes'
+/// libraries.
+const HELM_3: Module = Module {
+    name: "helm3",
+    go_mod: include_str!("../tools/helm3/go.mod"),
+    go_sum: include_str!("../tools/helm3/go.sum"),
+    linker_flags: "-s -w",
+    first_build_minutes: 4,
+};
+
+const MODULES: &[&Module] = &[&KUBERNETES, &PROMETHEUS, &HELM_3];
 
 /// Where each program is.
 #[derive(Clone, Debug)]
@@ -131,7 +174,7 @@ pub struct Tools {
 }
 
 impl Tools {
-    /// Finds every tool, and builds those that are neither on `PATH` nor in the cache.
+    /// Finds what every bed needs, and builds what is neither on `PATH` nor in the cache.
     ///
     /// The first build takes many minutes; what it does is shown on standard error. Two callers at
     /// once build once. It cannot be cancelled: call it before signals are caught, so that Ctrl-C
@@ -142,23 +185,36 @@ impl Tools {
     /// When a tool is missing and cannot be built. The message says what to install or to free;
     /// show it and stop.
     pub async fn ready() -> anyhow::Result<Self> {
-        let found = tokio::task::spawn_blocking(find_or_build);
+        Self::these(Tool::OF_EVERY_BED).await
+    }
+
+    /// Does the same for the tools that the caller names.
+    ///
+    /// # Errors
+    ///
+    /// As [`ready`](Self::ready).
+    pub async fn these(wanted: &'static [Tool]) -> anyhow::Result<Self> {
+        let found = tokio::task::spawn_blocking(|| find_or_build(wanted));
         found.await.context("the search for tools was cancelled")?
     }
 
-    /// Returns the path of one tool.
+    /// Returns the path of one of the tools that were asked for.
+    ///
+    /// # Panics
+    ///
+    /// When it was not asked for.
     #[must_use]
     pub fn path(&self, tool: Tool) -> &Path {
         &self.paths[&tool]
     }
 }
 
-fn find_or_build() -> anyhow::Result<Tools> {
+fn find_or_build(wanted: &[Tool]) -> anyhow::Result<Tools> {
     check_platform(std::env::consts::OS, std::env::consts::ARCH)?;
     let cache = Cache::open()?;
     let mut paths = BTreeMap::new();
     let mut missing = Vec::new();
-    for &tool in Tool::ALL {
+    for &tool in wanted {
         match found::on_path(tool).or_else(|| cache.built(tool)) {
             Some(path) => {
                 paths.insert(tool, path);

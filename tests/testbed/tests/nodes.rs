@@ -1,5 +1,10 @@
 //! The simulated nodes on a real control plane: what is seen from outside is what a kubelet does.
 
+#[path = "nodes/config.rs"]
+mod config;
+#[path = "nodes/images.rs"]
+mod images;
+
 use std::{path::PathBuf, time::Duration};
 
 use anyhow::Context as _;
@@ -96,7 +101,7 @@ async fn container_status(bed: &Bed, app: &str) -> anyhow::Result<Value> {
     Ok(status.unwrap_or_default())
 }
 
-fn images() -> Images {
+fn registry() -> Images {
     let server = Program {
         path: PathBuf::from("python3"),
         arguments: [
@@ -122,6 +127,11 @@ fn images() -> Images {
         ),
         ("shop/greedy:v1", "{evictedAfter: 1s}"),
         ("shop/refused:v1", "{create: Fails}"),
+        ("shop/withdrawn:v1", "{}"),
+        (
+            "shop/toggled:v1",
+            "{when: [{variable: FEATURE, equals: 'on', errorRate: 100%}]}",
+        ),
     ];
     let images = Images::new(listed.map(|(image, text)| {
         let behaviour = serde_saphyr::from_str(text).expect("a behaviour");
@@ -149,7 +159,7 @@ async fn start() -> anyhow::Result<(Bed, Nodes)> {
     .await?;
     let options = NodesOptions {
         nodes: 3,
-        images: images(),
+        images: registry(),
         backoff_factor: 0.05,
         log_directory: bed.directory().join("pods"),
         api_server: bed.api_server().to_owned(),
@@ -167,10 +177,14 @@ async fn nodes_run_pods_as_a_kubelet_does() -> anyhow::Result<()> {
         a_failing_liveness_probe_restarts_with_back_off(&bed),
         a_crash_leaves_its_exit_code(&bed),
         a_missing_image_is_reported(&bed, &nodes),
+        images::an_image_that_a_node_has_outlives_the_registry(&bed, &nodes),
         what_cannot_be_created_says_why(&bed, &nodes),
         an_evicted_pod_is_replaced(&bed),
+        config::an_image_does_what_its_config_says(&bed),
+        config::a_volume_without_its_config_map_keeps_the_pod_pending(&bed),
         a_program_runs_as_its_pod(&bed, &nodes),
     )?;
+    images::nodes_tell_which_images_they_have(&bed).await?;
     // Last, since it is about all pods of a node.
     pods_of_a_lost_node_are_not_ready_until_it_is_back(&bed, &nodes).await?;
     nodes.stop().await;

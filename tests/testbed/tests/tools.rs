@@ -12,6 +12,7 @@ use std::{
 const PROGRAMS: &[(&str, &str)] = &[
     ("etcd", "etcd Version: 3.7.0"),
     ("helm", "v4.3.1"),
+    ("helm3", "v3.22.0"),
     ("kube-apiserver", "Kubernetes v1.37.2"),
     ("kube-controller-manager", "Kubernetes v1.37.2"),
     ("kube-scheduler", "Kubernetes v1.37.2"),

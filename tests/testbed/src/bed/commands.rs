@@ -9,7 +9,7 @@ use anyhow::Context as _;
 use tokio::{io::AsyncWriteExt as _, process::Command};
 
 use super::Bed;
-use crate::tools::Tool;
+use crate::tools::{Tool, Tools};
 
 /// What a command said.
 #[derive(Clone, Debug)]
@@ -43,6 +43,16 @@ impl Bed {
         self.run(Tool::Helm, kubeconfig, arguments, None).await
     }
 
+    /// Runs Helm 3 in the same way. The first time ever, it is built.
+    ///
+    /// # Errors
+    ///
+    /// When Helm 3 is missing and cannot be built, or cannot be started. That it fails is no error:
+    /// look at the status.
+    pub async fn helm_3(&self, kubeconfig: &Path, arguments: &[&str]) -> anyhow::Result<Output> {
+        self.run(Tool::Helm3, kubeconfig, arguments, None).await
+    }
+
     async fn run(
         &self,
         tool: Tool,
@@ -50,7 +60,17 @@ impl Bed {
         arguments: &[&str],
         stdin: Option<&str>,
     ) -> anyhow::Result<Output> {
-        let mut child = Command::new(self.tools.path(tool))
+        let program = match tool {
+            Tool::Helm3 => Tools::these(&[Tool::Helm3]).await?.path(tool).to_owned(),
+            Tool::Etcd
+            | Tool::Helm
+            | Tool::ApiServer
+            | Tool::ControllerManager
+            | Tool::Scheduler
+            | Tool::Kubectl
+            | Tool::Prometheus => self.tools.path(tool).to_owned(),
+        };
+        let mut child = Command::new(program)
             .args(arguments)
             .env("KUBECONFIG", kubeconfig)
             .env("HOME", self.directory())

@@ -71,6 +71,12 @@ pub(crate) fn percentage<'de, D: Deserializer<'de>>(input: D) -> Result<f64, D::
     parse_percentage(&text).map_err(D::Error::custom)
 }
 
+pub(crate) fn optional_percentage<'de, D: Deserializer<'de>>(
+    input: D,
+) -> Result<Option<f64>, D::Error> {
+    percentage(input).map(Some)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

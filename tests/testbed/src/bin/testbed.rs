@@ -102,7 +102,7 @@ async fn demo(options: &DemoOptions) -> anyhow::Result<ExitCode> {
 }
 
 async fn tools() -> anyhow::Result<()> {
-    let tools = Tools::ready().await?;
+    let tools = Tools::these(Tool::ALL).await?;
     for &tool in Tool::ALL {
         println!("{:24} {}", tool.program(), tools.path(tool).display());
     }

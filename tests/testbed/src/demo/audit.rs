@@ -1,10 +1,11 @@
 //! What the operator wrote to a Deployment, by the API server's own record.
 
-use std::{fs, path::Path};
+use std::path::Path;
 
-use anyhow::Context as _;
 use jiff::Timestamp;
 use serde_json::Value;
+
+use crate::audit;
 
 /// What a write was for, by the fields that it changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,27 +35,18 @@ pub(super) fn writes(
     user: &str,
     (namespace, deployment): (&str, &str),
 ) -> anyhow::Result<Vec<Write>> {
-    let text = fs::read_to_string(log)
-        .with_context(|| format!("no record of requests in {}", log.display()))?;
-    let writes = text
-        .lines()
-        .filter_map(|line| serde_json::from_str::<Value>(line).ok())
-        .filter(|request| {
-            let at = |pointer: &str| request.pointer(pointer).and_then(Value::as_str);
-            at("/user/username") == Some(user)
-                && at("/objectRef/resource") == Some("deployments")
-                && at("/objectRef/namespace") == Some(namespace)
-                && at("/objectRef/name") == Some(deployment)
-                && matches!(at("/verb"), Some("patch" | "update" | "delete" | "create"))
-                && request.pointer("/responseStatus/code") == Some(&Value::from(200))
-        })
-        .filter_map(|request| {
-            let at = request.get("stageTimestamp")?.as_str()?.parse().ok()?;
-            let purpose = purpose(request.get("requestObject").unwrap_or(&Value::Null));
-            Some(Write { at, purpose })
-        })
-        .collect();
-    Ok(writes)
+    let own = audit::recorded(log, user)?.into_iter().filter(|write| {
+        // Subresources, such as the scale, too.
+        write.resource.split('/').next() == Some("deployments")
+            && (&*write.namespace, &*write.name) == (namespace, deployment)
+            && write.was_taken()
+    });
+    let writes = own.filter_map(|write| {
+        let at = write.at?;
+        let purpose = purpose(&write.body);
+        Some(Write { at, purpose })
+    });
+    Ok(writes.collect())
 }
 
 /// Tells a JSON Patch by what it changes. Anything but the fields that a rollback may touch is

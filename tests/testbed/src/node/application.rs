@@ -6,6 +6,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::node::{
     Simulation,
+    environment::Environment,
     program::Process,
     server::Server,
     state::{Exit, Pod},
@@ -17,7 +18,7 @@ pub(crate) enum Application {
 }
 
 impl Application {
-    /// Starts the image of a container.
+    /// Starts the image of a container in its environment.
     ///
     /// # Errors
     ///
@@ -26,14 +27,17 @@ impl Application {
         simulation: &Simulation,
         pod: &Arc<Pod>,
         index: usize,
+        environment: Environment,
     ) -> anyhow::Result<Self> {
         let behaviour = simulation.images.follow(&pod.container(index).image);
         let program = behaviour.borrow().program.clone();
         match program {
-            Some(program) => Process::start(simulation, pod, index, &program)
+            Some(program) => Process::start(simulation, pod, index, (&program, environment))
                 .await
                 .map(Self::Process),
-            None => Server::start(pod, index, behaviour).await.map(Self::Server),
+            None => Server::start(pod, index, behaviour, environment)
+                .await
+                .map(Self::Server),
         }
     }
 

@@ -12,6 +12,7 @@ use crate::{
         application::Application,
         backoff::Backoff,
         creation,
+        environment::Environment,
         event::{self, Happening},
         probe,
         state::{Ended, Exit, Now, Pod, Wish, no_longer_wanted, vanished},
@@ -30,14 +31,14 @@ const DEFAULT_GRACE: Duration = Duration::from_secs(30);
 pub(crate) async fn run(simulation: &Simulation, pod: &Arc<Pod>, index: usize) {
     let mut backoff = Backoff::new(simulation.backoff_factor);
     loop {
-        tokio::select! {
+        let environment = tokio::select! {
             // A pod that is being deleted must not start, so this is asked first.
             biased;
             _ = no_longer_wanted(pod) => return,
-            () = creation::create(simulation, pod, index) => {}
-        }
+            environment = creation::create(simulation, pod, index) => environment,
+        };
         let begun = Instant::now();
-        let ended = run_once(simulation, pod, index).await;
+        let ended = run_once(simulation, pod, index, environment).await;
         pod.update(index, |state| {
             state.now = Now::Ended(ended.clone());
             state.ready = false;
@@ -91,9 +92,14 @@ async fn back_off(simulation: &Simulation, pod: &Arc<Pod>, index: usize, wait: D
     sleep(wait).await;
 }
 
-async fn run_once(simulation: &Simulation, pod: &Arc<Pod>, index: usize) -> Ended {
+async fn run_once(
+    simulation: &Simulation,
+    pod: &Arc<Pod>,
+    index: usize,
+    environment: Environment,
+) -> Ended {
     let started = now();
-    let exit = match Application::start(simulation, pod, index).await {
+    let exit = match Application::start(simulation, pod, index, environment).await {
         Ok(application) => attend(simulation, pod, index, application).await,
         Err(error) => {
             tracing::warn!(

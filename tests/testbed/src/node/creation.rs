@@ -5,8 +5,6 @@
 
 use std::{sync::Arc, time::Duration};
 
-use k8s_openapi::api::core::v1::{ConfigMap, Secret};
-use kube::Api;
 use tokio::time::sleep;
 
 use crate::{
@@ -14,8 +12,9 @@ use crate::{
     node::{
         Simulation,
         backoff::Backoff,
+        config,
+        environment::{self, Environment},
         event::{self, Happening},
-        manifest::{Container, Referent},
         state::{Now, Pod},
     },
 };
@@ -24,23 +23,24 @@ use crate::{
 /// the same.
 const AGAIN: Duration = Duration::from_secs(10);
 
-/// Returns as soon as a container can start.
-pub(super) async fn create(simulation: &Simulation, pod: &Arc<Pod>, index: usize) {
+/// Returns the environment of a container, as soon as it can start.
+pub(super) async fn create(simulation: &Simulation, pod: &Arc<Pod>, index: usize) -> Environment {
     let behaviour = simulation.images.follow(&pod.container(index).image);
     loop {
         pull(simulation, pod, index).await;
         let create = behaviour.borrow().create;
-        let obstacle = match create {
-            Create::Succeeds => missing(simulation, pod, pod.container(index)).await,
-            Create::ConfigFails => Some("configmap \"simulated\" not found".to_owned()),
+        let environment = match create {
+            Create::Succeeds => resolve(simulation, pod, index).await,
+            Create::ConfigFails => Err("configmap \"simulated\" not found".to_owned()),
             Create::Fails => {
                 let message = "failed to create the container: refused by the simulated runtime";
                 wait(simulation, pod, index, "CreateContainerError", message).await;
                 continue;
             }
         };
-        let Some(message) = obstacle else {
-            return;
+        let message = match environment {
+            Ok(environment) => return environment,
+            Err(message) => message,
         };
         wait(
             simulation,
@@ -76,9 +76,14 @@ fn wait_for(pod: &Pod, index: usize, reason: &'static str, message: &str) {
     });
 }
 
-/// Tries to pull the image until it can be had.
+/// Tries to pull the image until it can be had. What the node has is not pulled again, unless the
+/// pod asks for that.
 async fn pull(simulation: &Simulation, pod: &Arc<Pod>, index: usize) {
-    let image = &pod.container(index).image;
+    let container = pod.container(index);
+    let (image, node) = (&container.image, &pod.manifest.spec.node_name);
+    if container.image_pull_policy == "IfNotPresent" && simulation.pulled.has(node, image) {
+        return;
+    }
     let behaviour = simulation.images.follow(image);
     let mut backoff = Backoff::new(simulation.backoff_factor);
     // The first failure waits as well: unlike a container, an image was not there before.
@@ -96,6 +101,7 @@ async fn pull(simulation: &Simulation, pod: &Arc<Pod>, index: usize) {
             continue;
         }
         if pull == Pull::Succeeds {
+            simulation.pulled.add(node, image);
             return;
         }
         let message = format!("failed to pull and unpack image {image:?}: not found");
@@ -111,35 +117,9 @@ async fn pull(simulation: &Simulation, pod: &Arc<Pod>, index: usize) {
     }
 }
 
-/// Returns what the environment of a container refers to and is not there, in kubelet's words.
-async fn missing(simulation: &Simulation, pod: &Pod, container: &Container) -> Option<String> {
-    for referent in container.referents() {
-        let keys = match referent {
-            Referent::ConfigMap(name, ..) => {
-                let api: Api<ConfigMap> =
-                    Api::namespaced(simulation.client.clone(), &pod.namespace);
-                api.get_opt(name).await.map(|found| {
-                    found.map(|map| {
-                        let text = map.data.unwrap_or_default().into_keys();
-                        let bytes = map.binary_data.unwrap_or_default().into_keys();
-                        text.chain(bytes).collect::<Vec<_>>()
-                    })
-                })
-            }
-            Referent::Secret(name, ..) => {
-                let api: Api<Secret> = Api::namespaced(simulation.client.clone(), &pod.namespace);
-                api.get_opt(name).await.map(|found| {
-                    found.map(|secret| secret.data.unwrap_or_default().into_keys().collect())
-                })
-            }
-        };
-        let obstacle = match keys {
-            Ok(keys) => referent.obstacle(&pod.namespace, keys.as_deref()),
-            Err(error) => Some(format!("failed to sync {referent:?}: {error}")),
-        };
-        if obstacle.is_some() {
-            return obstacle;
-        }
-    }
-    None
+/// Reads what the environment of a container refers to. What is missing is told in kubelet's words.
+async fn resolve(simulation: &Simulation, pod: &Pod, index: usize) -> Result<Environment, String> {
+    let container = pod.container(index);
+    let found = config::read(simulation, pod, environment::referred(container)).await?;
+    Environment::of(pod, container, &found)
 }

@@ -1,27 +1,33 @@
-//! The environment of a program that runs as a pod.
+//! The environment of a container.
 //!
-//! Values from `ConfigMaps`, Secrets and resource limits are left out.
+//! Values from resource limits, files and Services are left out.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::{
     behaviour::Program,
     node::{
-        manifest::{Container, Variable},
+        config::{Contents, Found, Name},
+        manifest::{Container, EnvFrom, Selector, Variable},
         state::Pod,
     },
 };
 
 /// Variables by name, every reference resolved.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Environment(BTreeMap<String, String>);
 
 impl Environment {
-    /// Resolves the environment of a container, then the one that the scenario gives its program.
+    /// Resolves the environment of a container, with what its references led to.
     ///
     /// Beside the pod's own, `POD_IP`, `POD_NAME`, `POD_NAMESPACE` and `NODE_NAME` can be referred
     /// to by the scenario, which cannot know them.
-    pub(crate) fn of(pod: &Pod, container: &Container, program: &Program) -> Self {
+    ///
+    /// # Errors
+    ///
+    /// When something that the container cannot do without is missing. The text says what, in
+    /// kubelet's words; try again when it may be there.
+    pub(crate) fn of(pod: &Pod, container: &Container, found: &Found) -> Result<Self, String> {
         let mut environment = Self::default();
         for (name, path) in [
             ("POD_IP", "status.podIP"),
@@ -33,16 +39,33 @@ impl Environment {
                 environment.0.insert(name.to_owned(), value);
             }
         }
+        for from in &container.env_from {
+            for (name, selector) in from.names() {
+                let Some(contents) = object(found, &name, selector)? else {
+                    continue;
+                };
+                for (key, value) in &contents.text {
+                    let key = format!("{}{key}", from.prefix);
+                    environment.0.insert(key, value.clone());
+                }
+            }
+        }
+        // After them, since a variable of its own name wins.
         for variable in &container.env {
-            if let Some(value) = environment.value(pod, variable) {
+            if let Some(value) = environment.value(pod, variable, found)? {
                 environment.0.insert(variable.name.clone(), value);
             }
         }
+        Ok(environment)
+    }
+
+    /// Adds what the scenario gives the program that stands for an image.
+    pub(crate) fn with_program(mut self, program: &Program) -> Self {
         for (name, value) in &program.environment {
-            let value = environment.expand(value);
-            environment.0.insert(name.clone(), value);
+            let value = self.expand(value);
+            self.0.insert(name.clone(), value);
         }
-        environment
+        self
     }
 
     pub(crate) fn variables(&self) -> &BTreeMap<String, String> {
@@ -75,12 +98,62 @@ impl Environment {
         expanded
     }
 
-    fn value(&self, pod: &Pod, variable: &Variable) -> Option<String> {
-        match (&variable.value, &variable.value_from) {
-            (Some(value), _) => Some(self.expand(value)),
-            (None, None) => Some(String::new()),
-            (None, Some(from)) => field(pod, &from.field.as_ref()?.field_path),
+    /// Returns the value of a variable; `None` if it is left out.
+    fn value(
+        &self,
+        pod: &Pod,
+        variable: &Variable,
+        found: &Found,
+    ) -> Result<Option<String>, String> {
+        let from = match (&variable.value, &variable.value_from) {
+            (Some(value), _) => return Ok(Some(self.expand(value))),
+            (None, None) => return Ok(Some(String::new())),
+            (None, Some(from)) => from,
+        };
+        if let Some(reference) = &from.field {
+            return Ok(field(pod, &reference.field_path));
         }
+        let Some((name, selector)) = from.names().next() else {
+            return Ok(None);
+        };
+        let Some(contents) = object(found, &name, selector)? else {
+            return Ok(None);
+        };
+        let key = selector.key.as_deref().unwrap_or_default();
+        match contents.text.get(key) {
+            Some(value) => Ok(Some(value.clone())),
+            None if selector.optional => Ok(None),
+            None => {
+                let (kind, name) = name.parts();
+                let namespace = &pod.namespace;
+                Err(format!(
+                    "couldn't find key {key} in {kind} {namespace}/{name}"
+                ))
+            }
+        }
+    }
+}
+
+/// Returns every object that the environment of a container refers to.
+pub(crate) fn referred(container: &Container) -> BTreeSet<Name> {
+    let of_variables = container.env.iter().filter_map(|variable| {
+        let from = variable.value_from.as_ref()?;
+        Some(from.names())
+    });
+    let of_all = container.env_from.iter().flat_map(EnvFrom::names);
+    let all = of_variables.flatten().chain(of_all);
+    all.map(|(name, _)| name).collect()
+}
+
+fn object<'a>(
+    found: &'a Found,
+    name: &Name,
+    selector: &Selector,
+) -> Result<Option<&'a Contents>, String> {
+    match found.get(name) {
+        Some(contents) => Ok(Some(contents)),
+        None if selector.optional => Ok(None),
+        None => Err(name.not_found()),
     }
 }
 
@@ -103,29 +176,4 @@ fn field(pod: &Pod, path: &str) -> Option<String> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[track_caller]
-    fn check(text: &str, expanded: &str) {
-        let environment = Environment(BTreeMap::from([("PORT".to_owned(), "8080".to_owned())]));
-        assert_eq!(environment.expand(text), expanded);
-    }
-
-    #[test]
-    fn known_names_are_replaced() {
-        check("http://localhost:$(PORT)/", "http://localhost:8080/");
-        check("$(PORT)$(PORT)", "80808080");
-    }
-
-    #[test]
-    fn everything_else_stays() {
-        check("$(HOST):$(PORT)", "$(HOST):8080");
-        check("$PORT costs $5 $(PORT", "$PORT costs $5 $(PORT");
-    }
-
-    #[test]
-    fn two_dollars_are_one() {
-        check("$$(PORT)", "$(PORT)");
-    }
-}
+mod tests;

@@ -25,6 +25,7 @@ pub(crate) enum Happening<'a> {
     FailedToPull(&'a str),
     FailedToInspect(&'a str),
     FailedToCreate(&'a str),
+    FailedToMount(&'a str),
     Evicted(&'a str),
 }
 
@@ -39,6 +40,7 @@ impl<'a> Happening<'a> {
             Self::FailedToPull(message) | Self::FailedToCreate(message) => {
                 ("Warning", "Failed", message)
             }
+            Self::FailedToMount(message) => ("Warning", "FailedMount", message),
             Self::FailedToInspect(message) => ("Warning", "InspectFailed", message),
             Self::Evicted(message) => ("Warning", "Evicted", message),
         }

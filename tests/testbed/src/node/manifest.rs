@@ -7,6 +7,8 @@ use k8s_openapi::{api::core::v1::Pod, apimachinery::pkg::util::intstr::IntOrStri
 use kube::api::ObjectMeta;
 use serde::Deserialize;
 
+use crate::node::config::Name;
+
 /// A pod as the watch delivers it.
 #[derive(Clone, Debug, Deserialize, kube::Resource)]
 #[resource(inherit = "Pod")]
@@ -27,6 +29,7 @@ pub(crate) struct Spec {
     pub(crate) termination_grace_period_seconds: Option<u64>,
     pub(crate) containers: Vec<Container>,
     pub(crate) init_containers: Vec<InitContainer>,
+    pub(crate) volumes: Vec<Volume>,
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -48,6 +51,7 @@ pub(crate) struct InitContainer {
 pub(crate) struct Container {
     pub(crate) name: String,
     pub(crate) image: String,
+    pub(crate) image_pull_policy: String,
     pub(crate) args: Vec<String>,
     pub(crate) env: Vec<Variable>,
     pub(crate) env_from: Vec<EnvFrom>,
@@ -88,40 +92,98 @@ pub(crate) struct ValueFrom {
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub(crate) struct EnvFrom {
+    pub(crate) prefix: String,
     pub(crate) config_map_ref: Option<Selector>,
     pub(crate) secret_ref: Option<Selector>,
 }
 
 /// Names a `ConfigMap` or a Secret, or one key of it.
 #[derive(Clone, Debug, Default, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
+#[serde(default)]
 pub(crate) struct Selector {
     pub(crate) name: String,
     pub(crate) key: Option<String>,
     pub(crate) optional: bool,
 }
 
-/// What must be there before a container can be created: its name, and the key that is wanted of it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Referent<'a> {
-    ConfigMap(&'a str, Option<&'a str>),
-    Secret(&'a str, Option<&'a str>),
+/// A volume, if it is filled from `ConfigMaps` or Secrets.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub(crate) struct Volume {
+    pub(crate) name: String,
+    pub(crate) config_map: Option<Files>,
+    pub(crate) secret: Option<Files>,
+    pub(crate) projected: Option<Projected>,
 }
 
-impl Referent<'_> {
-    /// Returns why a container cannot be created, given the keys of the object if it exists.
-    pub(crate) fn obstacle(&self, namespace: &str, keys: Option<&[String]>) -> Option<String> {
-        let (kind, lower_kind, name, key) = match *self {
-            Self::ConfigMap(name, key) => ("ConfigMap", "configmap", name, key),
-            Self::Secret(name, key) => ("Secret", "secret", name, key),
-        };
-        let Some(keys) = keys else {
-            return Some(format!("{lower_kind} {name:?} not found"));
-        };
-        let key = key.filter(|key| !keys.iter().any(|known| known == key))?;
-        Some(format!(
-            "couldn't find key {key} in {kind} {namespace}/{name}"
-        ))
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct Projected {
+    pub(crate) sources: Vec<Projection>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub(crate) struct Projection {
+    pub(crate) config_map: Option<Files>,
+    pub(crate) secret: Option<Files>,
+}
+
+/// Names an object whose keys become files: all of them, unless some are listed.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct Files {
+    #[serde(alias = "secretName")]
+    pub(crate) name: String,
+    pub(crate) items: Vec<Item>,
+    pub(crate) optional: bool,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct Item {
+    pub(crate) key: String,
+}
+
+impl ValueFrom {
+    /// Returns the object that a value comes from, if it comes from one.
+    pub(crate) fn names(&self) -> impl Iterator<Item = (Name, &Selector)> {
+        names(self.config_map_key.as_ref(), self.secret_key.as_ref())
+    }
+}
+
+impl EnvFrom {
+    /// Returns the object whose keys become variables.
+    pub(crate) fn names(&self) -> impl Iterator<Item = (Name, &Selector)> {
+        names(self.config_map_ref.as_ref(), self.secret_ref.as_ref())
+    }
+}
+
+fn names<'a>(
+    map: Option<&'a Selector>,
+    secret: Option<&'a Selector>,
+) -> impl Iterator<Item = (Name, &'a Selector)> {
+    let map = map.map(|selector| (Name::ConfigMap(selector.name.clone()), selector));
+    let secret = secret.map(|selector| (Name::Secret(selector.name.clone()), selector));
+    map.into_iter().chain(secret)
+}
+
+impl Volume {
+    /// Returns every object that fills the volume.
+    pub(crate) fn names(&self) -> Vec<(Name, &Files)> {
+        let mut names = Vec::new();
+        let projected = self.projected.iter().flat_map(|volume| &volume.sources);
+        let projected = projected.map(|source| (&source.config_map, &source.secret));
+        for (map, secret) in [(&self.config_map, &self.secret)]
+            .into_iter()
+            .chain(projected)
+        {
+            let map = map.iter();
+            names.extend(map.map(|files| (Name::ConfigMap(files.name.clone()), files)));
+            let secret = secret.iter();
+            names.extend(secret.map(|files| (Name::Secret(files.name.clone()), files)));
+        }
+        names
     }
 }
 
@@ -186,31 +248,6 @@ pub(crate) struct TcpSocket {
 }
 
 impl Container {
-    /// Returns what the environment refers to and cannot do without.
-    pub(crate) fn referents(&self) -> Vec<Referent<'_>> {
-        fn wanted(selector: Option<&Selector>) -> Option<(&str, Option<&str>)> {
-            let selector = selector.filter(|selector| !selector.optional)?;
-            Some((&selector.name, selector.key.as_deref()))
-        }
-        let of_variables = self
-            .env
-            .iter()
-            .filter_map(|variable| variable.value_from.as_ref())
-            .map(|from| (&from.config_map_key, &from.secret_key));
-        let of_all = self
-            .env_from
-            .iter()
-            .map(|from| (&from.config_map_ref, &from.secret_ref));
-        of_variables
-            .chain(of_all)
-            .flat_map(|(map, secret)| {
-                let map = wanted(map.as_ref()).map(|(name, key)| Referent::ConfigMap(name, key));
-                let secret = wanted(secret.as_ref()).map(|(name, key)| Referent::Secret(name, key));
-                map.into_iter().chain(secret)
-            })
-            .collect()
-    }
-
     /// Returns the number of a port that is given by number or by name.
     pub(crate) fn port(&self, port: &IntOrString) -> Option<u16> {
         match port {
@@ -249,10 +286,16 @@ impl Container {
     }
 }
 
-/// Drops what the API server adds to an object and no node reads.
+/// What the API server calls the volume with the token that it adds to every pod.
+const TOKEN_VOLUME: &str = "kube-api-access-";
+
+/// Drops what the API server adds to an object and no node reads, and volumes that are always
+/// there. The one with the token counts as such: to look for it would be a request for every pod.
 pub(crate) fn slim(manifest: &mut Manifest) {
     manifest.metadata.managed_fields = None;
     manifest.metadata.annotations = None;
+    let volumes = &mut manifest.spec.volumes;
+    volumes.retain(|volume| !volume.name.starts_with(TOKEN_VOLUME) && !volume.names().is_empty());
 }
 
 #[cfg(test)]
@@ -290,34 +333,34 @@ mod tests {
     }
 
     #[test]
-    fn what_is_optional_is_not_waited_for() {
-        let container: Container = serde_json::from_str(
-            r#"{"env": [
-                {"name": "A", "valueFrom": {"configMapKeyRef": {"name": "limits", "key": "a"}}},
-                {"name": "B", "valueFrom": {"secretKeyRef": {"name": "tokens", "key": "b", "optional": true}}},
-                {"name": "C", "value": "c"}
-              ], "envFrom": [{"secretRef": {"name": "all"}}]}"#,
+    fn of_volumes_only_those_with_config_are_kept() {
+        let mut pod: Manifest = serde_json::from_str(
+            r#"{"metadata": {}, "spec": {"volumes": [
+                {"name": "scratch", "emptyDir": {}},
+                {"name": "kube-api-access-x7", "projected": {"sources": [
+                    {"configMap": {"name": "kube-root-ca.crt"}}]}},
+                {"name": "all", "projected": {"sources": [
+                    {"secret": {"name": "tokens"}}, {"configMap": {"name": "limits"}},
+                    {"downwardAPI": {}}]}},
+                {"name": "one", "secret": {"secretName": "login", "optional": true}}
+              ]}}"#,
         )
         .unwrap();
+        slim(&mut pod);
+        let names: Vec<_> = pod
+            .spec
+            .volumes
+            .iter()
+            .flat_map(Volume::names)
+            .map(|(name, files)| (name, files.optional))
+            .collect();
+        let secret = |name: &str| Name::Secret(name.to_owned());
+        let map = Name::ConfigMap("limits".to_owned());
         let expected = [
-            Referent::ConfigMap("limits", Some("a")),
-            Referent::Secret("all", None),
+            (secret("tokens"), false),
+            (map, false),
+            (secret("login"), true),
         ];
-        assert_eq!(container.referents(), expected);
-    }
-
-    #[test]
-    fn a_missing_object_and_a_missing_key_are_told_apart() {
-        let referent = Referent::ConfigMap("limits", Some("a"));
-        let obstacle = |keys: Option<&[&str]>| {
-            let keys =
-                keys.map(|keys| keys.iter().map(|key| (*key).to_owned()).collect::<Vec<_>>());
-            referent.obstacle("shop", keys.as_deref())
-        };
-        assert_eq!(obstacle(Some(&["a"])), None);
-        let missing = obstacle(None).unwrap();
-        assert_eq!(missing, "configmap \"limits\" not found");
-        let missing = obstacle(Some(&["b"])).unwrap();
-        assert_eq!(missing, "couldn't find key a in ConfigMap shop/limits");
+        assert_eq!(names, expected);
     }
 }

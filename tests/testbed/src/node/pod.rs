@@ -16,7 +16,7 @@ use tokio::time::{sleep, timeout};
 use crate::node::{
     Simulation, container,
     manifest::Manifest,
-    outage,
+    mounts, outage,
     state::{Pod, Wish, released, vanished},
     status::StatusPage,
 };
@@ -35,6 +35,7 @@ pub(crate) async fn run(simulation: Arc<Simulation>, pod: Arc<Pod>) {
     let mut told = Value::Null;
     {
         let containers = async {
+            mounts::mount(&simulation, &pod).await;
             let all =
                 (0..pod.containers.len()).map(|index| container::run(&simulation, &pod, index));
             join_all(all).await;

@@ -58,7 +58,7 @@ impl Process {
         simulation: &Simulation,
         pod: &Arc<Pod>,
         index: usize,
-        program: &Program,
+        (program, environment): (&Program, Environment),
     ) -> anyhow::Result<Self> {
         let directory = pod_directory(&simulation.log_directory, pod);
         fs::create_dir_all(&directory)
@@ -66,7 +66,7 @@ impl Process {
         let kubeconfig = credentials::write(simulation, pod, &directory).await?;
 
         let container = pod.container(index);
-        let environment = Environment::of(pod, container, program);
+        let environment = environment.with_program(program);
         let log = directory.join(format!("{}.log", container.name));
         OpenOptions::new()
             .create(true)

@@ -81,7 +81,7 @@ fn silence() -> Value {
     }]})
 }
 
-/// Keeps all nodes ready but those that are lost, for ever.
+/// Keeps all nodes ready but those that are lost, and tells what they have pulled, for ever.
 pub(crate) async fn heartbeat(simulation: &Simulation) {
     let mut ticks = interval(HEARTBEAT);
     loop {
@@ -91,8 +91,25 @@ pub(crate) async fn heartbeat(simulation: &Simulation) {
             if let Err(error) = renew(simulation, node).await {
                 tracing::debug!(node = node.name, %error, "cannot renew the lease of a node");
             }
+            if let Err(error) = report_images(simulation, node).await {
+                tracing::debug!(node = node.name, %error, "cannot report the images of a node");
+            }
         }
     }
+}
+
+/// Tells the images of a node if there are new ones. Kubelet, too, looks every ten seconds.
+async fn report_images(simulation: &Simulation, node: &NodeRecord) -> Result<(), kube::Error> {
+    let Some((count, images)) = simulation.pulled.news(&node.name) else {
+        return Ok(());
+    };
+    let api: Api<Node> = Api::all(simulation.client.clone());
+    let status = json!({"status": {"images": images}});
+    let patch = Patch::Strategic(&status);
+    api.patch_status(&node.name, &PatchParams::default(), &patch)
+        .await?;
+    simulation.pulled.told(&node.name, count);
+    Ok(())
 }
 
 pub(super) async fn renew(simulation: &Simulation, node: &NodeRecord) -> Result<(), kube::Error> {

@@ -28,6 +28,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     behaviour::{Behaviour, Metrics},
     node::{
+        environment::Environment,
         manifest::Probe,
         measures::{Labels, Measures},
         probe::AGENT,
@@ -57,6 +58,7 @@ pub(crate) struct Server {
 struct Facts {
     started: Instant,
     behaviour: Following,
+    environment: Environment,
     liveness_path: Option<String>,
     readiness_path: Option<String>,
     labels: Labels,
@@ -75,6 +77,7 @@ impl Server {
         pod: &Pod,
         index: usize,
         mut behaviour: Following,
+        environment: Environment,
     ) -> anyhow::Result<Self> {
         let container = pod.container(index);
         let addresses: Vec<SocketAddr> = container
@@ -91,6 +94,7 @@ impl Server {
         let facts = Facts {
             started: Instant::now(),
             behaviour: behaviour.clone(),
+            environment,
             liveness_path: probed_path(container.liveness_probe.as_ref()),
             readiness_path: probed_path(container.readiness_probe.as_ref()),
             labels: Labels::of(pod),
@@ -111,7 +115,7 @@ impl Server {
         if !startup.is_zero() {
             tokio::select! {
                 () = sleep_until(started + startup) => {}
-                exit = crash(&mut self.behaviour, started) => return exit,
+                exit = crash(&mut self.behaviour, &self.facts) => return exit,
                 () = terminate.cancelled() => return 0.into(),
             }
             match listen(&self.addresses).await {
@@ -125,7 +129,7 @@ impl Server {
             accepting.spawn(serve(listener, Arc::clone(&self.facts), closing.clone()));
         }
         tokio::select! {
-            exit = crash(&mut self.behaviour, started) => return exit,
+            exit = crash(&mut self.behaviour, &self.facts) => return exit,
             () = terminate.cancelled() => {}
         }
         let drain = self.behaviour.borrow().drain;
@@ -166,13 +170,16 @@ async fn listen_at(address: SocketAddr) -> std::io::Result<TcpListener> {
 }
 
 /// Waits until the behaviour says that the application ends by itself.
-async fn crash(behaviour: &mut Following, started: Instant) -> Exit {
+async fn crash(behaviour: &mut Following, facts: &Facts) -> Exit {
     loop {
-        let crash = behaviour.borrow_and_update().crash.clone();
+        let crash = {
+            let behaviour = behaviour.borrow_and_update();
+            behaviour.crash_in(facts.environment.variables()).cloned()
+        };
         let end = async {
             match crash {
                 Some(crash) => {
-                    sleep_until(started + crash.after).await;
+                    sleep_until(facts.started + crash.after).await;
                     if crash.out_of_memory {
                         Exit::OUT_OF_MEMORY
                     } else {
@@ -247,7 +254,11 @@ async fn answer(
         sleep(latency).await;
     }
     let faulty = began - facts.started >= behaviour.errors_after;
-    let error_rate = if faulty { behaviour.error_rate } else { 0.0 };
+    let error_rate = if faulty {
+        behaviour.error_rate_in(facts.environment.variables())
+    } else {
+        0.0
+    };
     let status = facts
         .measures
         .lock()

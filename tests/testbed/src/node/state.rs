@@ -40,6 +40,8 @@ pub(crate) struct Pod {
     pub(crate) accepted: Timestamp,
     pub(crate) containers: Vec<ContainerRecord>,
     pub(crate) wish: watch::Sender<Wish>,
+    /// Since when its volumes are there, and with them its network.
+    pub(crate) mounted: OnceLock<Timestamp>,
     /// Since when, if its node evicted it.
     pub(crate) evicted: OnceLock<Timestamp>,
     /// Nobody hears from the pod's node any more.
@@ -266,6 +268,7 @@ pub(crate) fn pod_at(address: PodAddress, manifest: serde_json::Value) -> Pod {
         accepted: Timestamp::UNIX_EPOCH,
         containers: vec![ContainerRecord::default()],
         wish: watch::Sender::new(Wish::Run),
+        mounted: OnceLock::from(Timestamp::UNIX_EPOCH),
         evicted: OnceLock::new(),
         unheard: AtomicBool::new(false),
         changed: Notify::new(),

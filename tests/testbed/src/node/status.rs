@@ -58,6 +58,8 @@ impl StatusPage {
             json!({"reason": "ContainersNotReady", "message": unready(pod, &states)})
         };
         let started = pod.accepted;
+        let mounted = pod.mounted.get();
+        let mounted = (mounted.is_some(), mounted.copied().unwrap_or(started));
         let condition = |kind: &str, (holds, since): (bool, Timestamp), why: &Value| {
             let mut condition = json!({
                 "type": kind,
@@ -77,11 +79,9 @@ impl StatusPage {
             "phase": phase,
             "hostIP": pod.node_address.to_string(),
             "hostIPs": [{"ip": pod.node_address.to_string()}],
-            "podIP": pod.address.to_string(),
-            "podIPs": [{"ip": pod.address.to_string()}],
             "startTime": time(started),
             "conditions": [
-                condition("PodReadyToStartContainers", (true, started), &plain),
+                condition("PodReadyToStartContainers", mounted, &plain),
                 condition("Initialized", (true, started), &plain),
                 condition("Ready", self.ready, &why_not),
                 condition("ContainersReady", self.containers_ready, &why_not),
@@ -91,6 +91,10 @@ impl StatusPage {
                 .map(|index| container_status(pod, index, &states[index]))
                 .collect::<Vec<_>>(),
         });
+        if mounted.0 {
+            page["podIP"] = json!(pod.address.to_string());
+            page["podIPs"] = json!([{"ip": pod.address.to_string()}]);
+        }
         if let Some(at) = evicted {
             disrupt(&mut page, *at);
         }

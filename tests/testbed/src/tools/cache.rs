@@ -11,7 +11,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::{Module, Tool};
 
-/// Sources, Go's own build cache and the programs of both modules, with a margin.
+/// Sources, Go's own build cache and the programs of all modules, with a margin.
 const NEEDED_MEGABYTES: u64 = 6_000;
 
 /// Where built tools are kept.

@@ -10,21 +10,23 @@ use super::Tool;
 /// Returns the tool on `PATH`, if its version fits.
 pub(super) fn on_path(tool: Tool) -> Option<PathBuf> {
     let path = std::env::var_os("PATH")?;
-    let file = std::env::split_paths(&path)
-        .map(|directory| directory.join(tool.program()))
-        .find(|file| file.is_file())?;
-    let output = Command::new(&file)
-        .args(version_arguments(tool))
-        .stdin(Stdio::null())
-        .output()
-        .ok()?;
-    fits(tool, &String::from_utf8_lossy(&output.stdout)).then_some(file)
+    tool.names().iter().find_map(|name| {
+        let file = std::env::split_paths(&path)
+            .map(|directory| directory.join(name))
+            .find(|file| file.is_file())?;
+        let output = Command::new(&file)
+            .args(version_arguments(tool))
+            .stdin(Stdio::null())
+            .output()
+            .ok()?;
+        fits(tool, &String::from_utf8_lossy(&output.stdout)).then_some(file)
+    })
 }
 
 fn version_arguments(tool: Tool) -> &'static [&'static str] {
     match tool {
         Tool::Kubectl => &["version", "--client"],
-        Tool::Helm => &["version", "--short"],
+        Tool::Helm | Tool::Helm3 => &["version", "--short"],
         Tool::Etcd
         | Tool::ApiServer
         | Tool::ControllerManager
@@ -38,6 +40,8 @@ fn fits(tool: Tool, printed: &str) -> bool {
     let wanted: &[&str] = match tool {
         Tool::Etcd => &["etcd Version: 3.6.", "etcd Version: 3.7."],
         Tool::Helm => &["v4."],
+        // Deploying has not changed since 3.0.
+        Tool::Helm3 => &["v3."],
         Tool::Kubectl => &["Client Version: v1.37."],
         Tool::ApiServer | Tool::ControllerManager | Tool::Scheduler => &["Kubernetes v1.37."],
         Tool::Prometheus => &["prometheus, version 3.7."],
@@ -56,6 +60,8 @@ mod tests {
             (Tool::Etcd, "etcd Version: 3.5.17\n", false),
             (Tool::Helm, "v4.3.1+gabcdef", true),
             (Tool::Helm, "v3.19.0+gabcdef", false),
+            (Tool::Helm3, "v3.19.0+gabcdef", true),
+            (Tool::Helm3, "v4.3.1+gabcdef", false),
             (
                 Tool::Kubectl,
                 "Client Version: v1.37.2\nKustomize Version: v5.8.1\n",

@@ -12,7 +12,7 @@ use anyhow::{Context as _, anyhow, bail};
 
 use super::{Module, Tool, cache::Cache, progress::Progress};
 
-/// The version that both modules ask for.
+/// The version that the modules ask for.
 const NEEDED: (u32, u32) = (1, 26);
 /// Lines of Go's output that an error shows.
 const TAIL: usize = 12;

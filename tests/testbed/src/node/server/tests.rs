@@ -4,7 +4,7 @@ use super::*;
 use crate::{
     behaviour::{Crash, Images, Probed},
     get,
-    node::{PodNetwork, state::pod_at},
+    node::{PodNetwork, config::Found, state::pod_at},
 };
 
 const PORT: u16 = 8080;
@@ -30,7 +30,10 @@ async fn running(behaviour: Behaviour) -> Running {
         }]}}),
     );
     let images = Images::new([("app".to_owned(), behaviour)]);
-    let server = Server::start(&pod, 0, images.follow("app")).await.unwrap();
+    let environment = Environment::of(&pod, pod.container(0), &Found::new()).unwrap();
+    let server = Server::start(&pod, 0, images.follow("app"), environment)
+        .await
+        .unwrap();
     let facts = Arc::clone(&server.facts);
     let terminate = CancellationToken::new();
     let end = tokio::spawn(server.run(terminate.clone()));
