@@ -8,9 +8,9 @@ pub mod breaker;
 pub mod budget;
 pub mod config;
 pub mod detectors;
+pub mod diagnosis;
 pub mod facts;
 pub mod gitops;
-pub mod diagnosis;
 pub mod health;
 pub mod holds;
 pub mod impact;
@@ -32,11 +32,9 @@ pub use config::{Config, ConfigChange, ConfigKind, ConfigName, ConfigUse, Config
 pub use detectors::{Counted, PodCounters, Sample};
 pub use facts::{Compatible, Facts, Schema};
 pub use holds::{Held, Hold, Weight};
+pub use impact::Impact;
 pub use incident::{Approval, Asked, Attempt, Entry, EntryKind, Incident, State, Timings};
 pub use inspection::{Inspection, Mark, MarkWord, Request, Suspension};
-pub use holds::Hold;
-pub use impact::Impact;
-pub use incident::{Approval, Attempt, Entry, EntryKind, Incident, State, Timings};
 pub use machine::{decide, gone};
 pub use model::{
     Announcement, Attention, Availability, Current, Decision, Effect, Memory, Observed, Pod, Proof,

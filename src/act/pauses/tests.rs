@@ -420,6 +420,10 @@ impl Cluster for Pruning {
         self.0.json_patch(object, operations).await
     }
 
+    async fn dry_run(&self, object: &ObjectRef, operations: Value) -> Result<(), port::Error> {
+        self.0.dry_run(object, operations).await
+    }
+
     async fn status(
         &self,
         object: &ObjectRef,
