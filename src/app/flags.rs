@@ -61,6 +61,29 @@ pub struct Flags {
     #[arg(long, env = "ASTERN_BREAKER_WINDOW", default_value = "10m", value_parser = window)]
     pub breaker_window: SignedDuration,
 
+    /// Namespace of Argo CD, where Applications live unless their names say otherwise.
+    #[arg(
+        long = "argocd-namespace",
+        env = "ASTERN_ARGOCD_NAMESPACE",
+        default_value = "argocd"
+    )]
+    pub argo_cd_namespace: String,
+
+    /// Namespaces, separated by commas, in which the automated sync of Argo CD Applications may be
+    /// switched off while a rollback must stay.
+    #[arg(
+        long,
+        env = "ASTERN_PAUSE_APPLICATIONS",
+        value_delimiter = ',',
+        default_value = "",
+        hide_default_value = true
+    )]
+    pub pause_applications: Vec<String>,
+
+    /// Tell whether Secrets that pod templates refer to have changed. Needs the right to read them.
+    #[arg(long, env = "ASTERN_CHECK_SECRETS")]
+    pub check_secrets: bool,
+
     /// How to write logs.
     #[arg(long, env = "ASTERN_LOG_FORMAT", value_enum, default_value = "text")]
     pub log_format: LogFormat,
@@ -83,6 +106,7 @@ impl Flags {
     pub fn read() -> Self {
         let mut flags = Self::parse();
         flags.watch_namespaces.retain(|name| !name.is_empty());
+        flags.pause_applications.retain(|name| !name.is_empty());
         flags
     }
 

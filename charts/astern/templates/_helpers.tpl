@@ -67,14 +67,55 @@ listed ones. docs/security.md says what a stolen token could do with them.
 - apiGroups: [traefik.io]
   resources: [ingressroutes]
   verbs: [list]
+# Knows what the config that a template refers to held, and keeps copies of it where a policy says
+# `config.mode: Restore`. A ConfigMap that others use is never written. `delete` is what some clusters
+# ask of whoever makes an object the owner of another.
+- apiGroups: [""]
+  resources: [configmaps]
+  verbs: [get, list, watch, create, patch, delete]
+{{- if .Values.config.secrets }}
+# Tells whether a Secret has changed. Contents are dropped as soon as they arrive.
+- apiGroups: [""]
+  resources: [secrets]
+  verbs: [get]
+{{- end }}
+# Tells where traffic leads after a rollback, and what keeps pods from working. Never written.
+- apiGroups: [discovery.k8s.io]
+  resources: [endpointslices]
+  verbs: [list]
+- apiGroups: [networking.k8s.io]
+  resources: [ingresses, networkpolicies]
+  verbs: [list]
+- apiGroups: [""]
+  resources: [resourcequotas, limitranges]
+  verbs: [list]
+- apiGroups: [""]
+  resources: [serviceaccounts]
+  verbs: [get]
+- apiGroups: [autoscaling]
+  resources: [horizontalpodautoscalers]
+  verbs: [list]
+- apiGroups: [policy]
+  resources: [poddisruptionbudgets]
+  verbs: [list]
+# Tells whether another rollout controller has a Deployment in its hands. They are never written.
+- apiGroups: [argoproj.io]
+  resources: [rollouts]
+  verbs: [list]
+- apiGroups: [flagger.app]
+  resources: [canaries]
+  verbs: [list]
+- apiGroups: [rollouts.kruise.io]
+  resources: [rollouts]
+  verbs: [list]
 # Keeps the templates that are known to have worked, and removes old ones.
 - apiGroups: [apps]
   resources: [controllerrevisions]
   verbs: [get, list, watch, create, patch, delete]
-# Tells the story in `kubectl describe`.
+# Tells the story in `kubectl describe`, and reads what others told of the pods of a bad release.
 - apiGroups: [events.k8s.io]
   resources: [events]
-  verbs: [create]
+  verbs: [create, list]
 # Reads what people want, and says in the status what became of it. The spec is theirs.
 - apiGroups: [astern.dev]
   resources: [rollbackpolicies]
