@@ -16,11 +16,17 @@ use std::sync::{Arc, Mutex};
 
 use serde_json::Value;
 
+use crate::api::config::{self, OwnerRef};
 use crate::api::record::revision::{self as revision_record, Recorded, RevisionRecord};
 use crate::api::record::rollback::RollbackRecord;
 use crate::api::template;
-use crate::decide::{Announcement, Effect, Incident, Revision, Workload};
+use crate::decide::restoring::renamed;
+use crate::decide::{
+    Announcement, Config, ConfigKind, Effect, Incident, Policy, Revision, Workload,
+};
 use crate::port::{self, Cluster, Kind, ObjectRef, kinds};
+
+use self::copies::Wanted;
 
 /// Why something could not be written.
 #[derive(Debug, thiserror::Error)]
@@ -45,6 +51,12 @@ pub enum Error {
     #[error("the API server refused to patch deployment {name:?}: {message}")]
     Refused { name: String, message: String },
 
+    #[error("failed to copy the config of deployment {name:?}")]
+    KeepConfig {
+        name: String,
+        #[source]
+        source: copies::Error,
+    },
     #[error("failed to read the lease")]
     ReadLease {
         #[source]
@@ -110,6 +122,8 @@ pub struct Scene<'a> {
     pub workload: &'a Workload,
     pub revisions: &'a BTreeMap<Revision, Arc<RevisionRecord>>,
     pub open: Option<&'a RollbackRecord>,
+    /// The digest of the template that was observed, without config.
+    pub template: &'a Revision,
     /// Records by which people and pipelines ask for a rollback.
     pub requests: &'a [Arc<RollbackRecord>],
 }
@@ -192,7 +206,11 @@ pub async fn carry_out(
             let target = scene.recorded(hands, to).await?;
             let live = scene.live(hands).await?;
             check_template(scene, &live, from)?;
-            let patch = patches::roll_back(&live, &target, &rollback.unwrap_or_default());
+            let marks = patches::Marks {
+                rollback: &rollback.unwrap_or_default(),
+                pinned: incident.map(|incident| &incident.repoint),
+            };
+            let patch = patches::roll_back(&live, &target, &marks);
             commit(hands, scene, &live, patch).await?
         }
         Effect::RestoreOwnership { to } => {
@@ -222,8 +240,8 @@ pub async fn carry_out(
                 None => Ok(None),
             };
         }
-        // A look, not a write: the controller takes it.
-        Effect::Inspect { .. } => return Ok(None),
+        // The controller does these: a look, and writes to other objects.
+        Effect::Inspect { .. } | Effect::KeepConfig { .. } => return Ok(None),
         Effect::Announce(announcement) => {
             tell(hands, scene, announcement, incident).await;
             return Ok(None);
@@ -241,13 +259,81 @@ async fn tell(
     announce::announce(hands, scene, announcement, incident).await;
 }
 
+/// Config is no part of what the Deployment itself says.
 fn check_template(scene: &Scene<'_>, live: &Value, expected: &Revision) -> Result<(), Error> {
     let template = live.pointer("/spec/template");
+    let recorded = scene.revisions.get(expected);
+    let expected = recorded.map_or(scene.template, |record| &record.template);
     if template.is_some_and(|template| template::revision(template) == *expected) {
         Ok(())
     } else {
         Err(Error::Changed { name: scene.name() })
     }
+}
+
+/// Returns what `to` is once it reads the copies in `repoint`; `config` is what it ran with.
+///
+/// # Errors
+///
+/// When its record cannot be read. The caller tries again later.
+pub async fn with_copies(
+    hands: &Hands,
+    scene: &Scene<'_>,
+    to: &Revision,
+    repoint: &BTreeMap<String, String>,
+    config: Option<&Config>,
+) -> Result<Revision, Error> {
+    let recorded = scene.recorded(hands, to).await?;
+    let repointed = config::repointed(&recorded.template, repoint);
+    let config = config
+        .map(|config| renamed(config, repoint))
+        .unwrap_or_default();
+    let digest = template::config_digest(&repointed, &config);
+    Ok(template::with_config(
+        &template::revision(&repointed),
+        digest.as_deref(),
+    ))
+}
+
+/// Copies the ConfigMaps that `revision` reads, those that still hold what it runs with. Returns what
+/// was written.
+///
+/// # Errors
+///
+/// When the API server gives no answer, or somebody was faster. The caller tries again later; the
+/// copies made so far stay.
+pub async fn keep_config(
+    hands: &Hands,
+    scene: &Scene<'_>,
+    revision: &Revision,
+    policy: &Policy,
+) -> Result<Vec<Value>, Error> {
+    let Some(record) = scene.revisions.get(revision) else {
+        return Ok(Vec::new());
+    };
+    let owner = OwnerRef {
+        name: record.name.clone(),
+        uid: record.uid.clone(),
+    };
+    let held = record.memory.config.iter();
+    let wanted: Vec<Wanted> = held
+        .filter(|(name, _)| name.kind == ConfigKind::ConfigMap)
+        .filter(|(name, _)| !policy.config.exclude.contains(&name.name))
+        .filter_map(|(name, held)| {
+            Some(Wanted {
+                name: name.name.clone(),
+                contents: held.clone()?,
+                owners: vec![owner.clone()],
+            })
+        })
+        .collect();
+    let mut written = Vec::new();
+    let copied = copies::ensure_copies(hands, scene.namespace, &wanted, &mut written).await;
+    copied.map_err(|source| Error::KeepConfig {
+        name: scene.name(),
+        source,
+    })?;
+    Ok(written.into_iter().map(|(_, object)| object).collect())
 }
 
 /// Writes annotations onto the Lease, guarded by the `operations` themselves.
@@ -284,7 +370,7 @@ pub async fn rehearse(
     let target = scene.recorded(hands, to).await?;
     let live = scene.live(hands).await?;
     check_template(scene, &live, from)?;
-    let patch = patches::roll_back(&live, &target, REHEARSAL);
+    let patch = patches::roll_back(&live, &target, &REHEARSAL);
     match hands.cluster.dry_run(&scene.deployment(), patch).await {
         Ok(()) => Ok(None),
         Err(port::Error::Conflict { .. } | port::Error::NotFound) => {
@@ -317,7 +403,10 @@ pub async fn rehearse(
 }
 
 /// Stands where the name of a Rollback would in a patch that is only tried.
-const REHEARSAL: &str = "dry-run";
+const REHEARSAL: patches::Marks<'static> = patches::Marks {
+    rollback: "dry-run",
+    pinned: None,
+};
 
 /// How the API server says that a webhook has side effects (apiserver's
 /// `webhookerrors.NewDryRunUnsupportedErr`).

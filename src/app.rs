@@ -20,6 +20,7 @@ use self::telemetry::Telemetry;
 use crate::act::Hands;
 use crate::controller::Controller;
 use crate::observe::Eyes;
+use crate::observe::config::{ConfigStore, Secrets};
 use crate::observe::prometheus::feeds::Feeds;
 use crate::observe::sources::{FindSource, Sources};
 use crate::observe::store::Store;
@@ -107,6 +108,12 @@ fn controller(
         store,
         feeds: Arc::new(Feeds::default()),
         sources: Arc::new(sources),
+        config: Arc::new(ConfigStore::default()),
+        secrets: if flags.check_secrets {
+            Secrets::Granted
+        } else {
+            Secrets::NotGranted
+        },
         namespace: flags.namespace.clone(),
         accept_unverified_approvals: flags.accept_unverified_approvals,
     };

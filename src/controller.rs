@@ -29,6 +29,9 @@ use crate::port::{ObjectRef, Outside};
 /// server's own limit per user is ten times this.
 const CONCURRENCY_MAX: usize = 16;
 
+/// How long to wait for the ConfigMaps of a large cluster before going on without them.
+const CONFIG_PATIENCE: SignedDuration = SignedDuration::from_secs(30);
+
 /// Between two failures of one workload: doubled from the first to the last.
 const BACK_OFF_FIRST: SignedDuration = SignedDuration::from_millis(500);
 const BACK_OFF_LAST: SignedDuration = SignedDuration::from_secs(60);
@@ -133,10 +136,14 @@ impl Controller {
             Arc::clone(&self.eyes.sources),
             news,
         ));
+        let started = self.eyes.cluster.now();
         let mut looks: JoinSet<(Work, Option<SignedDuration>)> = JoinSet::new();
         loop {
             let now = self.eyes.cluster.now();
-            let ready = self.eyes.store.is_complete() && (self.hands.leads)();
+            // Without the right to read ConfigMaps they never come, and everything else still counts.
+            let config =
+                self.eyes.config.is_complete() || now.duration_since(started) >= CONFIG_PATIENCE;
+            let ready = config && self.eyes.store.is_complete() && (self.hands.leads)();
             let room = if ready {
                 CONCURRENCY_MAX.saturating_sub(looks.len())
             } else {
@@ -145,7 +152,10 @@ impl Controller {
             for work in self.queue.take_due(now, room) {
                 looks.spawn(Arc::clone(&self).look(work));
             }
-            let next = self.queue.next_due(now, room > 0);
+            let mut next = self.queue.next_due(now, room > 0);
+            if !config {
+                next = next.min(later(started, CONFIG_PATIENCE));
+            }
             tokio::select! {
                 Some(done) = looks.join_next(), if !looks.is_empty() => self.looked(done),
                 Some(namespaces) = arrived.recv() => self.metrics_arrived(&namespaces),
@@ -204,6 +214,7 @@ impl Controller {
             Error::Act(
                 act::Error::MissingRecord { .. }
                 | act::Error::Refused { .. }
+                | act::Error::KeepConfig { .. }
                 | act::Error::ReadLease { .. }
                 | act::Error::WriteLease { .. }
                 | act::Error::GetDeployment { .. }

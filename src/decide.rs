@@ -22,6 +22,7 @@ pub mod policy;
 pub mod quarantine;
 pub mod reading;
 pub mod reason;
+pub mod restoring;
 pub mod sequential;
 pub mod target;
 pub mod traffic;

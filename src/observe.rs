@@ -10,30 +10,34 @@ pub mod diagnosis;
 pub mod evidence;
 pub mod gitops;
 pub mod history;
+pub mod identity;
 pub mod inspect;
 mod looks;
 pub mod pods;
 pub mod prometheus;
 pub mod sources;
 pub mod store;
+mod surroundings;
 pub mod traffic;
 pub mod workload;
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 
 use self::cache::Key;
+use self::config::{ConfigStore, Secrets};
 use self::prometheus::feeds::Feeds;
 use self::sources::Sources;
 use self::store::{Remembered, Store};
+use self::surroundings::{config_now, config_since, copies, facts};
 use self::workload::{Deployment, ReplicaSet};
 use crate::api::names;
 use crate::api::parse::ParsedPolicy;
+use crate::api::record::revision::RevisionRecord;
 use crate::api::record::time;
 use crate::decide::{
-    Attention, Entry, Facts, Inspection, Observed, Request, Revision, State, Verdict, Workload,
+    Attention, Config, Entry, Inspection, Observed, Policy, Request, State, Verdict, Workload,
 };
 use crate::port::{self, Cluster, ObjectRef, Selection, kinds};
 
@@ -72,6 +76,9 @@ pub struct Eyes {
     pub store: Arc<Store>,
     pub feeds: Arc<Feeds>,
     pub sources: Arc<Sources>,
+    pub config: Arc<ConfigStore>,
+    /// Whether Secrets that templates refer to may be asked for.
+    pub secrets: Secrets,
     /// Astern's own namespace.
     pub namespace: String,
     /// Approvals count even where the API server does not check who writes them.
@@ -84,6 +91,8 @@ pub struct Volatile {
     pub passing_since: Option<Timestamp>,
     pub refusal: Option<String>,
     pub inspections: Vec<Inspection>,
+    /// What config held when it was last seen to change, and when that was.
+    pub config: Option<(Config, Timestamp)>,
 }
 
 /// What was seen of one workload.
@@ -126,16 +135,12 @@ pub async fn observe(
         deployment = Arc::new(now);
     }
     let now = eyes.cluster.now();
-    let history = eyes.store.history(&deployment, now);
-    let mut observed = Observed {
-        workload: Workload {
-            availability: history.availability,
-            progressed: Some(history.progressed),
-            ..deployment.workload(current.as_ref())
-        },
+    let mut observed = put_together(
+        eyes,
+        (&deployment, current.as_ref(), &remembered),
+        (&policy.policy, volatile),
         fresh_code,
-        ..remembered_of(&deployment, &remembered, volatile)
-    };
+    );
     let attention = observed.attention(&policy.policy);
     let mut old = Vec::new();
     if attention == Attention::Close
@@ -165,6 +170,40 @@ pub async fn observe(
     }))
 }
 
+/// Puts together what is known without asking anybody.
+fn put_together(
+    eyes: &Eyes,
+    (deployment, current, remembered): (&Deployment, Option<&ReplicaSet>, &Remembered),
+    (policy, volatile): (&Policy, &Volatile),
+    fresh_code: String,
+) -> Observed {
+    let now = eyes.cluster.now();
+    let history = eyes.store.history(deployment, now);
+    let config = config_now(eyes, deployment, remembered, policy);
+    let open = remembered.open.as_ref();
+    let template = identity::revision(
+        deployment,
+        current,
+        &remembered.revisions,
+        open.and_then(|open| open.incident.as_ref()),
+        config.as_ref(),
+    );
+    Observed {
+        workload: Workload {
+            availability: history.availability,
+            progressed: Some(history.progressed),
+            template: template.clone(),
+            ..deployment.workload(current)
+        },
+        fresh_code,
+        facts: facts(deployment, template, remembered),
+        copies: copies(eyes, &deployment.namespace, remembered),
+        config_since: config_since(config.as_ref(), volatile, now),
+        config,
+        ..remembered_of(deployment, remembered, volatile)
+    }
+}
+
 /// What the objects and the process remember, without what must be looked at now.
 fn remembered_of(
     deployment: &Deployment,
@@ -178,7 +217,6 @@ fn remembered_of(
         recorded: remembered.open.as_ref().map(|record| record.created),
         passing_since: volatile.passing_since,
         refusal: volatile.refusal.clone(),
-        facts: facts(deployment, remembered),
         inspections: volatile.inspections.clone(),
         requests: requests(remembered),
         marks: deployment.marks.clone(),
@@ -192,19 +230,16 @@ fn came_back(
     deployment: &Deployment,
     current: Option<&ReplicaSet>,
 ) -> bool {
-    let known = remembered.revisions.get(&deployment.template);
-    known.zip(current).is_some_and(|(known, current)| {
-        known.memory.verdict == Verdict::Good && known.memory.number != current.number
-    })
-}
-
-fn facts(deployment: &Deployment, remembered: &Remembered) -> BTreeMap<Revision, Facts> {
-    let recorded = remembered.revisions.iter();
-    let recorded = recorded.map(|(revision, record)| (revision.clone(), record.facts.clone()));
-    let own = deployment.template_facts().clone();
-    recorded
-        .chain([(deployment.template.clone(), own)])
-        .collect()
+    let Some(current) = current else {
+        return false;
+    };
+    let mut records = remembered.revisions.values();
+    let of_template = |known: &&Arc<RevisionRecord>| known.template == deployment.template;
+    let is_known = records
+        .clone()
+        .filter(of_template)
+        .any(|known| known.memory.number == current.number);
+    !is_known && records.any(|known| of_template(&known) && known.memory.verdict == Verdict::Good)
 }
 
 fn requests(remembered: &Remembered) -> Vec<Request> {

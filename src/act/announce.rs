@@ -54,6 +54,7 @@ pub async fn missing_policy(hands: &Hands, namespace: &str, workload: &Workload,
         workload,
         revisions: &revisions,
         open: None,
+        template: &workload.template,
         requests: &[],
     };
     let deployment = reference(kinds::DEPLOYMENTS, &scene, &workload.name);
@@ -69,6 +70,7 @@ pub async fn breaker_opened(hands: &Hands, namespace: &str, workload: &Workload,
         workload,
         revisions: &revisions,
         open: None,
+        template: &workload.template,
         requests: &[],
     };
     let deployment = reference(kinds::DEPLOYMENTS, &scene, &workload.name);

@@ -3,6 +3,8 @@
 //! Never `replicas`, never the whole annotation map, never a typed round trip. Not guarded by
 //! `generation`: annotations and autoscalers move it.
 
+use std::collections::BTreeMap;
+
 use serde_json::{Value, json};
 
 use crate::api::names;
@@ -17,15 +19,43 @@ const PAUSED: &str = "/spec/paused";
 /// The template travels as raw JSON from record to patch. A merge would keep what the bad revision
 /// added, and a typed round trip would drop every field that is newer than this build.
 #[must_use]
-pub fn roll_back(live: &Value, target: &Recorded, rollback: &str) -> Value {
+pub fn roll_back(live: &Value, target: &Recorded, marks: &Marks<'_>) -> Value {
     let mut operations = guards(live);
     operations.push(json!({"op": "replace", "path": "/spec/template", "value": target.template}));
     if annotation(live, names::PAUSED_BY).is_some() {
         operations.extend(lift_pause(live));
     }
     operations.extend(last_applied(live, target));
-    operations.extend(add_annotation(live, names::ROLLED_BACK_BY, rollback));
+    operations.extend(add_annotation(live, names::ROLLED_BACK_BY, marks.rollback));
+    operations.extend(pinned(live, marks.pinned));
     Value::Array(operations)
+}
+
+/// What a rollback leaves on the Deployment besides the template.
+#[derive(Clone, Copy, Debug)]
+pub struct Marks<'a> {
+    /// Name of the Rollback.
+    pub rollback: &'a str,
+    /// The ConfigMaps that the pods read as copies, by the names of the originals.
+    pub pinned: Option<&'a BTreeMap<String, String>>,
+}
+
+/// Says on the Deployment which config is pinned, and nothing where none is any more.
+fn pinned(live: &Value, copies: Option<&BTreeMap<String, String>>) -> Vec<Value> {
+    let copies = copies.into_iter().flatten();
+    let copies: Vec<String> = copies
+        .map(|(name, copy)| format!("{name}={copy}"))
+        .collect();
+    let path = annotation_pointer(names::CONFIG_PINNED);
+    if !copies.is_empty() {
+        // The map is there: the mark of the rollback came before.
+        return vec![json!({"op": "add", "path": path, "value": copies.join(",")})];
+    }
+    let stale = annotation(live, names::CONFIG_PINNED).is_some();
+    stale
+        .then(|| json!({"op": "remove", "path": path}))
+        .into_iter()
+        .collect()
 }
 
 /// Returns the write that stops the rollout, with the mark that says who did and why.
@@ -106,6 +136,13 @@ fn add_annotation(live: &Value, key: &str, value: &str) -> Vec<Value> {
 mod tests {
     use super::*;
 
+    fn marks() -> Marks<'static> {
+        Marks {
+            rollback: "checkout-1",
+            pinned: None,
+        }
+    }
+
     fn live() -> Value {
         json!({
             "metadata": {"uid": "5eed0007", "annotations": {"team": "shop"}},
@@ -153,7 +190,7 @@ mod tests {
 
     #[test]
     fn a_rollback_changes_template_and_mark_and_nothing_else() {
-        let after = applied(&live(), &roll_back(&live(), &target(), "checkout-1"));
+        let after = applied(&live(), &roll_back(&live(), &target(), &marks()));
         let mut expected = live();
         expected["spec"]["template"] = target().template;
         expected["metadata"]["annotations"][names::ROLLED_BACK_BY] = json!("checkout-1");
@@ -162,7 +199,7 @@ mod tests {
 
     #[test]
     fn a_rollback_is_a_compare_and_swap_on_what_was_judged() {
-        let patch = roll_back(&live(), &target(), "checkout-1");
+        let patch = roll_back(&live(), &target(), &marks());
         assert_eq!(
             tests_of(&patch),
             [
@@ -177,7 +214,7 @@ mod tests {
     fn a_deployment_without_annotations_gets_the_map_first() {
         let mut bare = live();
         bare["metadata"] = json!({"uid": "5eed0007"});
-        let after = applied(&bare, &roll_back(&bare, &target(), "checkout-1"));
+        let after = applied(&bare, &roll_back(&bare, &target(), &marks()));
         assert_eq!(
             after["metadata"]["annotations"],
             json!({names::ROLLED_BACK_BY: "checkout-1"})
@@ -192,7 +229,7 @@ mod tests {
             paused["metadata"]["annotations"][names::PAUSED_BY],
             json!("checkout-1")
         );
-        let patch = roll_back(&paused, &target(), "checkout-1");
+        let patch = roll_back(&paused, &target(), &marks());
         assert!(tests_of(&patch).contains(&("/spec/paused", &json!(true))));
         let after = applied(&paused, &patch);
         assert_eq!(after["spec"].get("paused"), None);
@@ -222,7 +259,7 @@ mod tests {
         };
         let after = applied(
             &applied_before,
-            &roll_back(&applied_before, &recorded, "checkout-1"),
+            &roll_back(&applied_before, &recorded, &marks()),
         );
         let text = annotation(&after, names::LAST_APPLIED).expect("kept");
         let after: Value = serde_json::from_str(text).expect("JSON");
@@ -236,7 +273,7 @@ mod tests {
     fn nonsense_that_kubectl_applied_is_left_alone() {
         let mut nonsense = live();
         nonsense["metadata"]["annotations"][names::LAST_APPLIED] = json!("not JSON");
-        let after = applied(&nonsense, &roll_back(&nonsense, &target(), "checkout-1"));
+        let after = applied(&nonsense, &roll_back(&nonsense, &target(), &marks()));
         assert_eq!(annotation(&after, names::LAST_APPLIED), Some("not JSON"));
     }
 }

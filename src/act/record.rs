@@ -6,9 +6,10 @@
 use serde_json::{Value, json};
 
 use super::{Error, Hands, Scene, Written};
-use crate::api::record::label_pointer;
+use crate::api::config;
 use crate::api::record::revision::{self, RevisionRecord};
 use crate::api::record::rollback::{self, Both, Known, RollbackRecord};
+use crate::api::record::{label_pointer, text};
 use crate::api::{names, template};
 use crate::decide::{Incident, Memory, Revision, RevisionMemory};
 use crate::port::{self, ObjectRef, kinds};
@@ -28,7 +29,14 @@ pub async fn record(
     for (revision, memory) in &after.revisions {
         let object = match scene.revisions.get(revision) {
             Some(record) => update_revision(hands, scene, record, memory).await?,
-            None => create_revision(hands, scene, revision, memory).await?,
+            None => match (&memory.restored_from, &after.incident) {
+                (Some(source), Some(incident)) => {
+                    create_restored(hands, scene, (source, memory), incident).await?
+                }
+                (Some(_), None) | (None, _) => {
+                    create_revision(hands, scene, revision, memory).await?
+                }
+            },
         };
         written.extend(object.map(|object| (kinds::CONTROLLER_REVISIONS, object)));
     }
@@ -65,12 +73,30 @@ async fn create_revision(
 ) -> Result<Option<Value>, Error> {
     let live = scene.live(hands).await?;
     let current = live.pointer("/spec/template").map(template::revision);
-    if current.as_ref() != Some(revision) {
+    if current.as_ref() != Some(scene.template) || *revision != scene.workload.template {
         return Err(Error::Changed { name: scene.name() });
     }
-    hands.check_leadership()?;
     let body = revision::new(&live, scene.workload, memory);
-    let name = revision::name(scene.workload, revision);
+    create(hands, body).await
+}
+
+/// Records the revision that `source` is with copies of its config, before it runs.
+async fn create_restored(
+    hands: &Hands,
+    scene: &Scene<'_>,
+    (source, memory): (&Revision, &RevisionMemory),
+    incident: &Incident,
+) -> Result<Option<Value>, Error> {
+    let mut recorded = scene.recorded(hands, source).await?;
+    recorded.template = config::repointed(&recorded.template, &incident.repoint);
+    let place = (Some(scene.namespace), scene.workload);
+    let body = revision::of_template(&recorded, place, memory);
+    create(hands, body).await
+}
+
+async fn create(hands: &Hands, body: Value) -> Result<Option<Value>, Error> {
+    hands.check_leadership()?;
+    let name = text(&body, "/metadata/name").unwrap_or_default().to_owned();
     match hands
         .cluster
         .create(kinds::CONTROLLER_REVISIONS, body)

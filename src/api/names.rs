@@ -74,6 +74,13 @@ pub const BREAKER: &str = "astern.dev/breaker";
 pub const BREAKER_RESET: &str = "astern.dev/breaker-reset";
 /// On the Lease: when the breaker was closed the last time.
 pub const BREAKER_CLOSED: &str = "astern.dev/breaker-closed";
+/// On a `ControllerRevision`: digests of the config that the revision ran with last.
+pub const CONFIG: &str = "astern.dev/config";
+/// On a `ControllerRevision`: the digest of the revision that this one is with copies of its config.
+pub const RESTORED_FROM: &str = "astern.dev/restored-from";
+/// On a Deployment, by Astern: the ConfigMaps that its pods read as copies, `<name>=<copy>`, separated
+/// by commas.
+pub const CONFIG_PINNED: &str = "astern.dev/config-pinned";
 /// On a ConfigMap, by Astern: the name of the ConfigMap that this is an immutable copy of. As a label
 /// where it fits, to select by; as an annotation always.
 pub const CONFIG_COPY_OF: &str = "astern.dev/config-copy-of";

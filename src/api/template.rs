@@ -8,9 +8,11 @@ use std::fmt::Write as _;
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 
+use super::config;
 use super::names;
 use super::record::annotation;
-use crate::decide::{Compatible, Facts, Revision, Schema};
+use crate::decide::config::{fingerprint, used};
+use crate::decide::{Compatible, Config, Facts, Revision, Schema};
 
 /// Returns the revision that `template` is.
 ///
@@ -21,6 +23,24 @@ pub fn revision(template: &Value) -> Revision {
     let mut canonical = String::new();
     write_canonical(&identity_part(template), &mut canonical);
     Revision(digest(&canonical))
+}
+
+/// Returns the digest of the part of `config` that `template` reads; `None` where it reads none that is
+/// known.
+#[must_use]
+pub fn config_digest(template: &Value, config: &Config) -> Option<String> {
+    let used = used(&config::uses(template), config);
+    (!used.is_empty()).then(|| digest(&fingerprint(&used)))
+}
+
+/// Returns the revision that a template is together with the config that its pods started with: the
+/// template alone where no config is known.
+#[must_use]
+pub fn with_config(template: &Revision, config_digest: Option<&str>) -> Revision {
+    match config_digest {
+        Some(config) => Revision(digest(&format!("{}\n{config}", template.0))),
+        None => template.clone(),
+    }
 }
 
 /// Returns the SHA-256 of `text` in hexadecimal.
@@ -57,6 +77,7 @@ pub fn facts(template: &Value) -> Facts {
         schema: annotation(template, names::SCHEMA).map(Schema::read),
         compatible: annotation(template, names::COMPATIBLE_SCHEMA).map(Compatible::read),
         claims: claims(template),
+        uses: config::uses(template),
     }
 }
 

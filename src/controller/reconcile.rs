@@ -10,10 +10,11 @@ use crate::act::{self, Scene, Written};
 use crate::api::parse::{ParsedPolicy, Targets};
 use crate::api::record::rollback::{self, Both};
 use crate::api::render::policy::Target;
+use crate::decide::restoring::restoration;
 use crate::decide::{
-    Announcement, ApprovalTerms, Attention, Budget, ConfigMode, ConfigTerms, Decision, Effect,
-    Enforcement, Mode, OnTimeout, Policy, QuarantineTerms, Revision, RollbackTerms, State, Verdict,
-    decide, gone,
+    Announcement, ApprovalTerms, Attention, Budget, ConfigMode, ConfigTerms, ConfigUses, Decision,
+    Effect, Enforcement, Mode, OnTimeout, Policy, QuarantineTerms, Revision, RollbackTerms, State,
+    Verdict, decide, gone,
 };
 use crate::observe::attachment::{Attachment, attachment};
 use crate::observe::cache::Key;
@@ -62,16 +63,17 @@ impl Controller {
                 passing_since: decision.passing_since,
                 refusal: None,
                 inspections: volatile.inspections,
+                config: look.observed.config.clone().zip(look.observed.config_since),
             },
         );
-        let result = self.act(key, &look, &decision).await;
+        let result = self.act(key, &look, &policy.policy, &decision).await;
         drop(gate);
         self.summarize(key, &policy_key, &look, &decision);
         self.told_refusal(key, &result);
         result?;
         for effect in &decision.effects {
             if let Effect::Inspect { from, to } = effect {
-                self.inspect(key, &look, (from, to)).await?;
+                self.inspect(key, &look, &policy.policy, (from, to)).await?;
             }
         }
         Ok(decision.look_again)
@@ -82,15 +84,21 @@ impl Controller {
         &self,
         key: &Key,
         look: &Look,
+        policy: &Policy,
         way: (&Revision, &Revision),
     ) -> Result<(), Error> {
-        let target = look.remembered.revisions.get(way.1);
-        let images = target
-            .map(|record| record.images.as_slice())
-            .unwrap_or_default();
-        let inspection = inspect(&self.eyes, &look.deployment, way, images).await;
+        let target = look.remembered.revisions.get(way.1).map(AsRef::as_ref);
+        let inspection = inspect(&self.eyes, &look.deployment, way, target).await;
         let mut inspection = inspection.map_err(Error::Observe)?;
         let scene = scene(key, look);
+        inspection.repoint =
+            restoration(&look.observed, policy, way.1, &inspection.secrets).repoint;
+        if !inspection.repoint.is_empty() {
+            let config = target.map(|record| &record.memory.config);
+            let restored =
+                act::with_copies(&self.hands, &scene, way.1, &inspection.repoint, config);
+            inspection.restored = Some(restored.await.map_err(Error::Act)?);
+        }
         let refused = act::rehearse(&self.hands, &scene, way).await;
         inspection.refused = refused.map_err(Error::Act)?;
         let mut volatile = self.volatile.lock().unwrap_or_else(PoisonError::into_inner);
@@ -104,9 +112,17 @@ impl Controller {
     }
 
     /// Records before acting: after a crash in between, the next look finishes the work.
-    async fn act(&self, key: &Key, look: &Look, decision: &Decision) -> Result<(), Error> {
+    async fn act(
+        &self,
+        key: &Key,
+        look: &Look,
+        policy: &Policy,
+        decision: &Decision,
+    ) -> Result<(), Error> {
         let mut written = Vec::new();
-        let result = self.write(key, look, decision, &mut written).await;
+        let result = self
+            .write((key, policy), look, decision, &mut written)
+            .await;
         // What was written is seen at once, also where a later write failed.
         for (kind, object) in &written {
             self.eyes.store.wrote(*kind, object);
@@ -116,7 +132,7 @@ impl Controller {
 
     async fn write(
         &self,
-        key: &Key,
+        (key, policy): (&Key, &Policy),
         look: &Look,
         decision: &Decision,
         written: &mut Vec<Written>,
@@ -136,6 +152,13 @@ impl Controller {
         };
         let incident = decision.memory.incident.as_ref();
         for effect in &decision.effects {
+            if let Effect::KeepConfig { revision } = effect {
+                let kept = act::keep_config(&self.hands, &scene, revision, policy).await?;
+                for object in &kept {
+                    self.eyes.config.wrote(object);
+                }
+                continue;
+            }
             let done = act::carry_out(&self.hands, &scene, effect, incident).await?;
             if !matches!(effect, Effect::Announce(_) | Effect::Inspect { .. }) {
                 tracing::info!(?key, ?effect, "carried out");
@@ -266,6 +289,7 @@ impl Controller {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .remove(key);
+        self.eyes.config.reads(key, &ConfigUses::new());
         if self.eyes.store.deployment(key).is_none() {
             self.eyes.store.forget(key);
             self.lock_failures().remove(&Work::Workload(key.clone()));
@@ -301,6 +325,7 @@ fn scene<'a>(key: &'a Key, look: &'a Look) -> Scene<'a> {
         workload: &look.observed.workload,
         revisions: &look.remembered.revisions,
         open: look.remembered.open.as_deref(),
+        template: &look.deployment.template,
         requests: &look.remembered.requests,
     }
 }

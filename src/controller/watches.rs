@@ -38,6 +38,34 @@ impl Controller {
             self.eyes.store.expect_parts(kind, namespaces.len());
             background.spawn(Arc::clone(self).follow(kind, namespaces));
         }
+        let namespaces: Vec<Option<String>> = if self.namespaces.is_empty() {
+            vec![None]
+        } else {
+            self.namespaces.iter().cloned().map(Some).collect()
+        };
+        self.eyes.config.expect_parts(namespaces.len());
+        background.spawn(Arc::clone(self).follow_config(namespaces));
+    }
+
+    async fn follow_config(self: Arc<Self>, namespaces: Vec<Option<String>>) {
+        let streams = namespaces
+            .into_iter()
+            .enumerate()
+            .map(|(index, namespace)| {
+                let selection = Selection {
+                    namespace,
+                    labels: String::new(),
+                };
+                let events = self.eyes.cluster.watch(kinds::CONFIG_MAPS, selection);
+                events.map(move |event| (index, event))
+            });
+        let mut events = futures::stream::select_all(streams);
+        while let Some((index, event)) = events.next().await {
+            let now = self.eyes.cluster.now();
+            for deployment in self.eyes.config.handle(index, &event) {
+                self.queue.add(Work::Workload(deployment), now);
+            }
+        }
     }
 
     async fn follow(self: Arc<Self>, kind: Kind, namespaces: Vec<Option<String>>) {

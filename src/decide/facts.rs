@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use super::ConfigUses;
+
 /// What is known of a recorded template without looking anywhere else.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Facts {
@@ -13,6 +15,8 @@ pub struct Facts {
     pub compatible: Option<Compatible>,
     /// Persistent volume claims that its pods mount by name.
     pub claims: Vec<String>,
+    /// The ConfigMaps and Secrets that its pods read.
+    pub uses: ConfigUses,
 }
 
 /// A database schema, by number.

@@ -23,11 +23,14 @@ pub enum Hold {
     TargetQuarantined,
     TargetIsCurrent,
     ImageUnavailable,
+    ConfigMissing,
+    ConfigChanged,
     SchemaIncompatible,
     SchemaUnknown,
     PersistentVolumes,
     FailingBefore,
     OnlyMetadataChanged,
+    OnlyConfigChanged,
     BudgetSpent,
     BreakerOpen,
     ApprovalMissing,
@@ -74,7 +77,7 @@ pub enum Weight {
 
 impl Hold {
     /// All holds, in the order they are asked.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 22] = [
         Self::Suspended,
         Self::OptedOut,
         Self::Deleting,
@@ -85,11 +88,14 @@ impl Hold {
         Self::TargetQuarantined,
         Self::TargetIsCurrent,
         Self::ImageUnavailable,
+        Self::ConfigMissing,
+        Self::ConfigChanged,
         Self::SchemaIncompatible,
         Self::SchemaUnknown,
         Self::PersistentVolumes,
         Self::FailingBefore,
         Self::OnlyMetadataChanged,
+        Self::OnlyConfigChanged,
         Self::BudgetSpent,
         Self::BreakerOpen,
         Self::ApprovalMissing,
@@ -110,11 +116,14 @@ impl Hold {
             Self::TargetQuarantined => "TargetQuarantined",
             Self::TargetIsCurrent => "TargetIsCurrent",
             Self::ImageUnavailable => "ImageUnavailable",
+            Self::ConfigMissing => "ConfigMissing",
+            Self::ConfigChanged => "ConfigChanged",
             Self::SchemaIncompatible => "SchemaIncompatible",
             Self::SchemaUnknown => "SchemaUnknown",
             Self::PersistentVolumes => "PersistentVolumes",
             Self::FailingBefore => "FailingBefore",
             Self::OnlyMetadataChanged => "OnlyMetadataChanged",
+            Self::OnlyConfigChanged => "OnlyConfigChanged",
             Self::BudgetSpent => "BudgetSpent",
             Self::BreakerOpen => "BreakerOpen",
             Self::ApprovalMissing => "ApprovalMissing",
@@ -134,12 +143,15 @@ impl Hold {
             | Self::OtherController
             | Self::NoTarget
             | Self::TargetIsCurrent
+            | Self::ConfigMissing
             | Self::SchemaIncompatible
             | Self::FailingBefore
             | Self::OnlyMetadataChanged
+            | Self::OnlyConfigChanged
             | Self::DryRunRefused => Weight::Stops,
             Self::TargetQuarantined
             | Self::ImageUnavailable
+            | Self::ConfigChanged
             | Self::SchemaUnknown
             | Self::PersistentVolumes
             | Self::BudgetSpent
@@ -176,6 +188,12 @@ impl Hold {
             Self::ImageUnavailable => {
                 "the images of the revision to go back to may not be there any more; look into the registry, then approve"
             }
+            Self::ConfigMissing => {
+                "pods of the revision to go back to could not start; bring it back by hand, with kubectl astern config restore where Astern has a copy"
+            }
+            Self::ConfigChanged => {
+                "the revision to go back to ran with other config; look whether it gets along with this, then approve, or set config.mode: Restore before the next release"
+            }
             Self::SchemaIncompatible => {
                 "going back would run a version that does not fit the database; deploy a fix, or migrate the database back first"
             }
@@ -190,6 +208,9 @@ impl Hold {
             }
             Self::OnlyMetadataChanged => {
                 "the release changed only labels or annotations of the pods and no config, so there is nothing to go back to; look elsewhere"
+            }
+            Self::OnlyConfigChanged => {
+                "the release changed only config, which Astern does not restore here; bring it back by hand and restart, or set config.mode: Restore before the next release"
             }
             Self::BudgetSpent => {
                 "this workload was rolled back too often lately; find out why releases fail, then approve"
@@ -231,6 +252,8 @@ const OF_TARGET: &[Guard] = &[
     guards::target_quarantined,
     guards::target_is_current,
     guards::image_unavailable,
+    guards::config_missing,
+    guards::config_changed,
     guards::schema_fits,
     guards::persistent_volumes,
     guards::only_metadata_changed,

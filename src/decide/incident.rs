@@ -2,6 +2,8 @@
 //!
 //! What leads from one state to the next stands in [`super::machine`].
 
+use std::collections::BTreeMap;
+
 use jiff::Timestamp;
 
 use super::{ApprovalTerms, Mode, Revision, RollbackTerms, Workload};
@@ -85,6 +87,10 @@ pub struct Incident {
     pub trigger: String,
     /// What a person or a pipeline asked for, where it was not a trigger.
     pub request: Option<Asked>,
+    /// ConfigMaps that `to` reads as copies once it is back, by the names of the originals.
+    pub repoint: BTreeMap<String, String>,
+    /// What `to` is with these references; `None` where they stay as they were.
+    pub restored: Option<Revision>,
     /// Who put `to` back, where it was not Astern.
     pub restored_by: Option<String>,
     /// The policy's mode after all caps.
@@ -119,6 +125,12 @@ impl Incident {
         let approved = u32::try_from(self.approvals.len()).unwrap_or(u32::MAX);
         let asked = self.request.is_some() || self.restored_by.is_some();
         self.timings.decided.is_some() && !asked && approved < self.approval.required
+    }
+
+    /// Returns the revision that runs once the rollback is done.
+    #[must_use]
+    pub fn target(&self) -> &Revision {
+        self.restored.as_ref().unwrap_or(&self.to)
     }
 
     /// Returns what rules about repetition need to know of it, once it is closed.

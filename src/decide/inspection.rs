@@ -3,9 +3,11 @@
 //! A costly look is one that costs requests to the API server, so it is taken only when a rollback is
 //! wanted. Its answer is data like everything else, and goes stale.
 
+use std::collections::BTreeMap;
+
 use jiff::{SignedDuration, Timestamp};
 
-use super::{Observed, Revision};
+use super::{Config, Observed, Revision};
 
 /// How long an answer counts. Long enough to propose and act on one look, short enough that nobody
 /// acts on yesterday's.
@@ -25,6 +27,12 @@ pub struct Inspection {
     pub image_unavailable: Option<String>,
     /// What the API server, asked to only try, said against the patch.
     pub refused: Option<String>,
+    /// What stands for the Secrets that the target reads, as far as they may be read.
+    pub secrets: Config,
+    /// The ConfigMaps that the target would read as copies, by the names of the originals.
+    pub repoint: BTreeMap<String, String>,
+    /// What the target is with these references; `None` where they stay as they are.
+    pub restored: Option<Revision>,
 }
 
 /// The kill switch: until when, and why.

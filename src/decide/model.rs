@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::{SignedDuration, Timestamp};
 
 use super::{
-    Attempt, Counted, Enforcement, Entry, Evidence, Facts, Held, Incident, Inspection, Mark, Mode,
-    Policy, Reason, Request, State, Suspension, TriggerReading,
+    Attempt, Config, ConfigChange, Counted, Enforcement, Entry, Evidence, Facts, Held, Incident,
+    Inspection, Mark, Mode, Policy, Reason, Request, State, Suspension, TriggerReading,
 };
 
 /// One version of a Deployment's pod template, named by the digest of its canonical JSON.
@@ -73,6 +73,10 @@ pub struct RevisionMemory {
     pub quarantine: Option<Enforcement>,
     /// The last word of a person about it, as it was written. The same words count once.
     pub mark: Option<String>,
+    /// What the config that it refers to held while it ran, the last that it ran with.
+    pub config: Config,
+    /// The revision that this one is with other references to config: a restored one that reads copies.
+    pub restored_from: Option<Revision>,
 }
 
 /// The Deployment as it is now.
@@ -231,6 +235,13 @@ pub struct Observed {
     pub requests: Vec<Request>,
     /// What people say about revisions.
     pub marks: Vec<Mark>,
+    /// What the config that any of the revisions refers to holds now; `None`: not known. What others
+    /// keep current, or the policy leaves alone, is not in it.
+    pub config: Option<Config>,
+    /// Since when it has been seen to hold that. Process memory: losing it costs time.
+    pub config_since: Option<Timestamp>,
+    /// Per revision: the copies of its ConfigMaps that exist, by the names of the originals.
+    pub copies: BTreeMap<Revision, BTreeMap<String, String>>,
 }
 
 /// One write to the outside world.
@@ -253,6 +264,8 @@ pub enum Effect {
     Forget { revision: Revision },
     /// Takes the costly looks at what a rollback from `from` to `to` would meet.
     Inspect { from: Revision, to: Revision },
+    /// Copies the ConfigMaps that the current revision reads, as long as they hold what it runs with.
+    KeepConfig { revision: Revision },
     /// Ends a request that cannot be carried out, on its own record.
     Decline { request: String, outcome: String },
     /// Tells people, on the Deployment and on the Rollback. Sent once per wording.
@@ -274,6 +287,8 @@ pub enum Announcement {
     Held(Held),
     /// Somebody put the bad revision back.
     Fighting,
+    /// Config changed under running pods, which take it in without a release.
+    ConfigChanged(Vec<ConfigChange>),
     /// A revision in quarantine runs again.
     BackFromQuarantine(Revision),
     /// What a person says about a revision is written down.

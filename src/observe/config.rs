@@ -6,7 +6,6 @@
 use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use futures::StreamExt as _;
 use serde_json::Value;
 
 use super::cache::{Cache, Key};
@@ -25,6 +24,8 @@ pub struct ConfigMap {
     pub contents: Contents,
     pub standing: Standing,
     pub resource_version: String,
+    /// UIDs of the objects that keep it alive.
+    pub owners: BTreeSet<String>,
 }
 
 /// What the watch on ConfigMaps has seen, and which Deployments read them.
@@ -61,7 +62,14 @@ impl Default for ConfigStore {
 
 fn cut_down(object: &Value) -> ConfigMap {
     let version = object.pointer("/metadata/resourceVersion");
+    let owners = object
+        .pointer("/metadata/ownerReferences")
+        .and_then(Value::as_array);
+    let owners = owners.into_iter().flatten();
     ConfigMap {
+        owners: owners
+            .filter_map(|owner| owner.get("uid")?.as_str().map(str::to_owned))
+            .collect(),
         contents: config::contents(object),
         standing: config::standing(object),
         resource_version: version
@@ -216,14 +224,15 @@ pub async fn secrets(
             .collect(),
         Secrets::NotGranted => Vec::new(),
     };
-    let answers: Vec<Result<Option<_>, Error>> = futures::stream::iter(wanted)
-        .map(|name| secret(cluster, namespace, name))
-        .buffered(SECRETS_AT_ONCE)
-        .collect()
-        .await;
     let mut config = Config::new();
-    for answer in answers {
-        config.extend(answer?);
+    for some in wanted.chunks(SECRETS_AT_ONCE) {
+        let mut asked = Vec::with_capacity(some.len());
+        for name in some {
+            asked.push(secret(cluster, namespace, name));
+        }
+        for answer in futures::future::try_join_all(asked).await? {
+            config.extend(answer);
+        }
     }
     Ok(config)
 }

@@ -5,14 +5,16 @@
 use jiff::Timestamp;
 use serde_json::Value;
 
+use super::config::secrets;
 use super::workload::Deployment;
 use super::{Error, Eyes};
 use crate::api::record::answers::suspension;
+use crate::api::record::revision::RevisionRecord;
 use crate::api::record::text;
-use crate::decide::{Inspection, Revision, Suspension};
+use crate::decide::{ConfigUses, Inspection, Revision, Suspension};
 use crate::port::{self, ObjectRef, Selection, kinds};
 
-/// Looks at what going from `from` to `to`, whose pods run `images`, would meet.
+/// Looks at what going from `from` to `to`, which `target` records, would meet.
 ///
 /// # Errors
 ///
@@ -21,16 +23,26 @@ pub async fn inspect(
     eyes: &Eyes,
     deployment: &Deployment,
     (from, to): (&Revision, &Revision),
-    images: &[String],
+    target: Option<&RevisionRecord>,
 ) -> Result<Inspection, Error> {
+    let none = ConfigUses::new();
+    let images = target.map(|record| record.images.as_slice());
+    let images = images.unwrap_or_default();
+    let uses = target.map_or(&none, |record| &record.facts.uses);
     let failed = |source| Error::Inspect {
         name: deployment.name.clone(),
         source,
     };
     let at: Timestamp = eyes.cluster.now();
-    let (suspensions, pods) = futures::future::try_join(
+    let (suspensions, pods, secrets) = futures::future::try_join3(
         suspensions(eyes, &deployment.namespace),
         pods(eyes, deployment),
+        secrets(
+            eyes.cluster.as_ref(),
+            &deployment.namespace,
+            uses,
+            eyes.secrets,
+        ),
     )
     .await
     .map_err(failed)?;
@@ -41,7 +53,8 @@ pub async fn inspect(
         suspensions,
         other_controller: None,
         image_unavailable: pods.iter().find_map(|pod| not_pulled(pod, images)),
-        refused: None,
+        secrets,
+        ..Inspection::default()
     })
 }
 

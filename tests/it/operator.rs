@@ -64,6 +64,8 @@ impl Operator {
             store,
             feeds: Arc::new(Feeds::default()),
             sources: Arc::new(Sources::new(port.clone(), "astern-system".to_owned(), find)),
+            config: Arc::default(),
+            secrets: astern::observe::config::Secrets::NotGranted,
             namespace: "astern-system".to_owned(),
             accept_unverified_approvals: false,
         };

@@ -517,7 +517,7 @@ impl World {
                     ..Inspection::default()
                 }];
             }
-            Effect::Announce(_) | Effect::Decline { .. } => {}
+            Effect::Announce(_) | Effect::Decline { .. } | Effect::KeepConfig { .. } => {}
         }
     }
 

@@ -65,7 +65,14 @@ async fn roll_back(
         ownership: Vec::new(),
         last_applied: None,
     };
-    let mut patch = patches::roll_back(&live, &target, rollback);
+    let mut patch = patches::roll_back(
+        &live,
+        &target,
+        &patches::Marks {
+            rollback,
+            pinned: None,
+        },
+    );
     let operations = patch.as_array_mut().expect("operations");
     operations.extend(set(&live, pause, &by(rollback)));
     let written = cluster.json_patch(object, patch).await;

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
 use super::{annotation, annotation_pointer, controller, label, label_pointer, label_value, text};
-use crate::api::{names, template};
+use crate::api::{config, names, template};
 use crate::decide::{
     Counted, Enforcement, Facts, Proof, Revision, RevisionMemory, Verdict, Workload,
 };
@@ -22,6 +22,8 @@ pub struct RevisionRecord {
     pub deployment: String,
     pub deployment_uid: String,
     pub revision: Revision,
+    /// The template alone, without the config that it ran with.
+    pub template: Revision,
     pub memory: RevisionMemory,
     pub images: Vec<String>,
     pub facts: Facts,
@@ -40,6 +42,8 @@ pub fn read(object: &Value) -> Option<RevisionRecord> {
         return None;
     }
     let recorded = object.pointer("/data/template")?;
+    let template = template::revision(recorded);
+    let config = text(object, "/data/config/digest");
     Some(RevisionRecord {
         namespace: text(object, "/metadata/namespace")?.to_owned(),
         name: text(object, "/metadata/name")?.to_owned(),
@@ -47,7 +51,8 @@ pub fn read(object: &Value) -> Option<RevisionRecord> {
         resource_version: text(object, "/metadata/resourceVersion")?.to_owned(),
         deployment: owner.get("name")?.as_str()?.to_owned(),
         deployment_uid: deployment_uid.to_owned(),
-        revision: template::revision(recorded),
+        revision: template::with_config(&template, config),
+        template,
         memory: memory(object)?,
         images: template::images(recorded),
         facts: template::facts(recorded),
@@ -76,6 +81,11 @@ fn memory(object: &Value) -> Option<RevisionMemory> {
             .filter(|_| label(object, names::QUARANTINE) == Some("true"))
             .and_then(enforcement),
         mark: annotation(object, names::MARK).map(str::to_owned),
+        config: annotation(object, names::CONFIG)
+            .and_then(config::from_text)
+            .unwrap_or_default(),
+        restored_from: annotation(object, names::RESTORED_FROM)
+            .map(|digest| Revision(digest.to_owned())),
     })
 }
 
@@ -101,7 +111,35 @@ fn baseline(text: &str) -> BTreeMap<String, Counted> {
 /// Returns the object that remembers the template of `live`, a Deployment as the API server has it.
 #[must_use]
 pub fn new(live: &Value, workload: &Workload, memory: &RevisionMemory) -> Value {
-    let revision = &workload.template;
+    let recorded = Recorded {
+        template: live
+            .pointer("/spec/template")
+            .cloned()
+            .unwrap_or(Value::Null),
+        ownership: ownership(live),
+        last_applied: last_applied_template(live),
+    };
+    of_template(
+        &recorded,
+        (text(live, "/metadata/namespace"), workload),
+        memory,
+    )
+}
+
+/// Returns the object that remembers `recorded`, a revision of `workload` in a namespace.
+#[must_use]
+pub fn of_template(
+    recorded: &Recorded,
+    (namespace, workload): (Option<&str>, &Workload),
+    memory: &RevisionMemory,
+) -> Value {
+    let config_digest = template::config_digest(&recorded.template, &memory.config);
+    let own = template::revision(&recorded.template);
+    let revision = &template::with_config(&own, config_digest.as_deref());
+    let config = config_digest.map(
+        // Digests of what it started with; immutable, because the identity rests on them.
+        |digest| json!({"digest": digest, "objects": config::write(&memory.config)}),
+    );
     let (labels, annotations) = marks(memory);
     let mut labels: Map<String, Value> = labels.into_iter().collect();
     labels.insert(names::DEPLOYMENT_UID.into(), json!(workload.uid));
@@ -115,7 +153,7 @@ pub fn new(live: &Value, workload: &Workload, memory: &RevisionMemory) -> Value 
         "kind": kinds::CONTROLLER_REVISIONS.kind,
         "metadata": {
             "name": name(workload, revision),
-            "namespace": text(live, "/metadata/namespace"),
+            "namespace": namespace,
             "labels": labels,
             "annotations": annotations,
             // `controller`: or a StatefulSet whose selector matches our labels would adopt it and
@@ -131,9 +169,10 @@ pub fn new(live: &Value, workload: &Workload, memory: &RevisionMemory) -> Value 
         },
         "revision": memory.number,
         "data": {
-            "template": live.pointer("/spec/template"),
-            "ownership": ownership(live),
-            "lastApplied": last_applied_template(live),
+            "template": recorded.template,
+            "ownership": recorded.ownership,
+            "lastApplied": recorded.last_applied,
+            "config": config,
         },
     })
 }
@@ -207,6 +246,15 @@ fn marks(memory: &RevisionMemory) -> (Marks, Marks) {
     if let Some(time) = memory.convicted {
         annotations.push((names::CONVICTED.to_owned(), json!(time.to_string())));
     }
+    if !memory.config.is_empty() {
+        annotations.push((
+            names::CONFIG.to_owned(),
+            json!(config::to_text(&memory.config)),
+        ));
+    }
+    if let Some(source) = &memory.restored_from {
+        annotations.push((names::RESTORED_FROM.to_owned(), json!(source.0)));
+    }
     if let Some(mark) = &memory.mark {
         annotations.push((names::MARK.to_owned(), json!(mark)));
     }
@@ -242,11 +290,11 @@ fn joined(names: &BTreeSet<String>) -> String {
 
 /// Returns the `managedFields` entries that own something of the template or of what kubectl apply
 /// remembers, cut down to those parts.
-fn ownership(live: &Value) -> Value {
+fn ownership(live: &Value) -> Vec<Value> {
     let entries = live
         .pointer("/metadata/managedFields")
         .and_then(Value::as_array);
-    let kept: Vec<Value> = entries
+    entries
         .into_iter()
         .flatten()
         .filter(|entry| entry.get("subresource").is_none())
@@ -254,8 +302,7 @@ fn ownership(live: &Value) -> Value {
             entry.pointer(OWNED_TEMPLATE).is_some() || entry.pointer(OWNED_LAST_APPLIED).is_some()
         })
         .cloned()
-        .collect();
-    Value::Array(kept)
+        .collect()
 }
 
 /// Where a `managedFields` entry says that it owns fields of the template.
@@ -265,11 +312,10 @@ pub const OWNED_LAST_APPLIED: &str =
     "/fieldsV1/f:metadata/f:annotations/f:kubectl.kubernetes.io~1last-applied-configuration";
 
 /// Returns the template inside `last-applied-configuration`, or null.
-fn last_applied_template(live: &Value) -> Value {
-    annotation(live, names::LAST_APPLIED)
-        .and_then(|text| serde_json::from_str::<Value>(text).ok())
-        .and_then(|applied| applied.pointer("/spec/template").cloned())
-        .unwrap_or(Value::Null)
+fn last_applied_template(live: &Value) -> Option<Value> {
+    let text = annotation(live, names::LAST_APPLIED)?;
+    let applied: Value = serde_json::from_str(text).ok()?;
+    applied.pointer("/spec/template").cloned()
 }
 
 /// What a record holds besides marks: enough to put the revision back.

@@ -2,6 +2,8 @@
 
 mod request;
 
+use std::collections::BTreeMap;
+
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Map, Value, json};
 
@@ -121,6 +123,8 @@ fn incident(status: &Value) -> Option<Incident> {
         trigger: text(status, "/trigger").unwrap_or_default().to_owned(),
         // What was asked stands in the spec.
         request: None,
+        repoint: repointed(status),
+        restored: text(status, "/config/digest").map(|digest| Revision(digest.to_owned())),
         restored_by: text(status, "/restoredBy").map(str::to_owned),
         mode: [
             Mode::Disabled,
@@ -180,6 +184,17 @@ fn approvals(status: &Value) -> Vec<Approval> {
                 username: text(entry, "/username")?.to_owned(),
                 at: time(entry, "/time")?,
             })
+        })
+        .collect()
+}
+
+fn repointed(status: &Value) -> BTreeMap<String, String> {
+    let copies = status.pointer("/config/copies").and_then(Value::as_array);
+    let copies = copies.into_iter().flatten();
+    copies
+        .filter_map(|entry| {
+            let (name, copy) = (text(entry, "/name")?, text(entry, "/copy")?);
+            Some((name.to_owned(), copy.to_owned()))
         })
         .collect()
 }
@@ -284,6 +299,14 @@ pub fn status(
         "from": revision(&incident.from, &revisions.from),
         "to": revision(&incident.to, &revisions.to),
         "trigger": Some(&incident.trigger).filter(|trigger| !trigger.is_empty()),
+        "config": incident.restored.as_ref().map(|restored| json!({
+            "digest": restored.0,
+            "copies": incident
+                .repoint
+                .iter()
+                .map(|(name, copy)| json!({"name": name, "copy": copy}))
+                .collect::<Vec<_>>(),
+        })),
         "restoredBy": incident.restored_by,
         "mode": incident.mode.name(),
         "caps": incident.caps,

@@ -2,7 +2,7 @@
 
 use super::{Place, message};
 use crate::api::names;
-use crate::decide::{Announcement, Hold, Incident, Mark, Revision, State};
+use crate::decide::{Announcement, ConfigChange, Hold, Incident, Mark, Revision, State};
 
 /// An Event in the making.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -59,9 +59,23 @@ pub fn note(announcement: &Announcement, incident: Option<(&Incident, &Place<'_>
             action: "Hold",
             note: "the bad revision was put back after a rollback; Astern does not write again: stop whoever deploys it, or deploy a fix".to_owned(),
         },
+        Announcement::ConfigChanged(changes) => config_changed(changes),
         Announcement::BackFromQuarantine(revision) => back_from_quarantine(revision),
         Announcement::Marked(mark) => marked(mark),
         Announcement::MarkNotUnderstood(mark) => mark_not_understood(mark),
+    }
+}
+
+fn config_changed(changes: &[ConfigChange]) -> Note {
+    let changes: Vec<String> = changes.iter().map(ToString::to_string).collect();
+    Note {
+        warning: false,
+        reason: "ConfigChanged".to_owned(),
+        action: "Judge",
+        note: format!(
+            "config changed under running pods, without a release: {}; what fails from now on may come from that",
+            changes.join(", ")
+        ),
     }
 }
 

@@ -96,6 +96,9 @@ pub struct RollbackStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = bounds::TRIGGER_NAME_LENGTH))]
     pub trigger: Option<String>,
+    /// The restored revision reads copies of ConfigMaps as they were when it ran.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub config: Option<RestoredConfig>,
     /// Who put the revision back, where it was not Astern.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 512))]
@@ -180,6 +183,32 @@ pub struct RecordedEvidence {
     /// The measurement and its limit, for people.
     #[schemars(length(max = 1024))]
     pub summary: String,
+}
+
+/// Config that went back with the revision.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct RestoredConfig {
+    /// Digest of the revision that reads the copies: a revision of its own.
+    #[schemars(length(min = 1, max = 64))]
+    pub digest: String,
+    /// The copies.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 64))]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["name".to_owned()]))]
+    pub copies: Vec<ConfigCopy>,
+}
+
+/// A ConfigMap that is read as a copy.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ConfigCopy {
+    /// Name of the ConfigMap that the template refers to.
+    #[schemars(length(min = 1, max = bounds::NAME_LENGTH))]
+    pub name: String,
+    /// Name of the copy. Nobody else writes it, and it cannot be changed.
+    #[schemars(length(min = 1, max = bounds::NAME_LENGTH))]
+    pub copy: String,
 }
 
 /// The terms that decide.

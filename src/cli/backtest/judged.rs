@@ -83,6 +83,7 @@ impl Judged {
                 | Announcement::AskForApproval
                 | Announcement::Escalate
                 | Announcement::Fighting
+                | Announcement::ConfigChanged(_)
                 | Announcement::BackFromQuarantine(_)
                 | Announcement::Marked(_)
                 | Announcement::MarkNotUnderstood(_),
@@ -93,6 +94,7 @@ impl Judged {
             | Effect::ResumeRollout
             | Effect::Forget { .. }
             | Effect::Inspect { .. }
+            | Effect::KeepConfig { .. }
             | Effect::Decline { .. } => {}
         }
     }

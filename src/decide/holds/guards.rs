@@ -2,7 +2,8 @@
 
 use super::{Held, Hold, Question};
 use crate::decide::facts::{Fit, fit};
-use crate::decide::{Mode, Observed, Verdict, budget, target};
+use crate::decide::restoring::{Restoration, restoration};
+use crate::decide::{ConfigChange, Mode, Observed, Verdict, budget, target};
 
 pub(super) fn suspended(question: &Question<'_>) -> Option<Held> {
     let own = question.observed.workload.suspension.iter();
@@ -117,12 +118,69 @@ pub(super) fn persistent_volumes(question: &Question<'_>) -> Option<Held> {
     })
 }
 
+fn config(question: &Question<'_>) -> Option<Restoration> {
+    let to = question.to?;
+    let secrets = question.inspection().map(|seen| seen.secrets.clone());
+    let secrets = secrets.unwrap_or_default();
+    Some(restoration(
+        question.observed,
+        question.policy,
+        to,
+        &secrets,
+    ))
+}
+
+pub(super) fn config_missing(question: &Question<'_>) -> Option<Held> {
+    let missing = config(question)?.missing;
+    (!missing.is_empty()).then(|| Held {
+        hold: Hold::ConfigMissing,
+        detail: named(&missing),
+    })
+}
+
+pub(super) fn config_changed(question: &Question<'_>) -> Option<Held> {
+    let changed = config(question)?.changed;
+    (!changed.is_empty()).then(|| Held {
+        hold: Hold::ConfigChanged,
+        detail: named(&changed),
+    })
+}
+
+/// More objects than anybody reads about in one line.
+const CHANGES_NAMED: usize = 4;
+
+fn named(changes: &[ConfigChange]) -> String {
+    let mut named: Vec<String> = changes
+        .iter()
+        .take(CHANGES_NAMED)
+        .map(ToString::to_string)
+        .collect();
+    if let more @ 1.. = changes.len().saturating_sub(CHANGES_NAMED) {
+        named.push(format!("{more} more"));
+    }
+    named.join(", ")
+}
+
 /// What the pods run is the same, so whatever fails now would fail after going back as well.
 pub(super) fn only_metadata_changed(question: &Question<'_>) -> Option<Held> {
     let to = question.facts(question.to?)?;
     let from = question.facts(&question.observed.workload.template)?;
-    let same = !to.substance.is_empty() && to.substance == from.substance;
-    same.then(|| Hold::OnlyMetadataChanged.into())
+    if to.substance.is_empty() || to.substance != from.substance {
+        return None;
+    }
+    let config = config(question)?;
+    if !config.repoint.is_empty() {
+        return None;
+    }
+    let hold = if config.changed.is_empty() {
+        Hold::OnlyMetadataChanged
+    } else {
+        Hold::OnlyConfigChanged
+    };
+    Some(Held {
+        hold,
+        detail: named(&config.changed),
+    })
 }
 
 pub(super) fn budget_spent(question: &Question<'_>) -> Option<Held> {

@@ -5,12 +5,15 @@ use jiff::{SignedDuration, Timestamp};
 use super::asking::when_awaiting_approval;
 use super::recovery::Recovery;
 use super::requested::declined_meanwhile;
+use super::watching::brought_up_to_date;
 use super::{Case, FALLBACK};
 use crate::decide::holds::Question;
 use crate::decide::inspection::inspected;
 use crate::decide::model::Announcement;
+use crate::decide::restoring::renamed;
 use crate::decide::{
-    Decision, Effect, Held, Incident, Reason, Revision, State, Verdict, holds, quarantine,
+    Decision, Effect, Held, Incident, Reason, Revision, RevisionMemory, State, Verdict, holds,
+    quarantine,
 };
 
 pub(super) fn when_open(case: &Case<'_>, incident: &Incident) -> Decision {
@@ -43,12 +46,16 @@ pub(super) fn restored_by_person(case: &Case<'_>, incident: &Incident) -> Option
     }
     let known = case.observed.current_memory();
     let worked = known.is_some_and(|known| known.verdict == Verdict::Good);
-    if workload.template != incident.to && !worked {
+    if workload.template != *incident.target() && !worked {
         return None;
     }
     let by = workload.written_by.clone();
     let mut restored = decided(case, incident);
-    restored.to = workload.template.clone();
+    if workload.template != *incident.target() {
+        restored.to = workload.template.clone();
+        restored.restored = None;
+        restored.repoint.clear();
+    }
     restored.restored_by = Some(by.unwrap_or_else(|| "a person or a tool".to_owned()));
     Some(restored)
 }
@@ -56,7 +63,7 @@ pub(super) fn restored_by_person(case: &Case<'_>, incident: &Incident) -> Option
 fn when_rolling_back(case: &Case<'_>, incident: &Incident) -> Decision {
     let workload = &case.observed.workload;
     let ours = workload.rolled_back_by.as_deref() == Some(incident.name(workload).as_str());
-    if workload.template == incident.to && ours {
+    if workload.template == *incident.target() && ours {
         return advance(case, incident, State::Verifying);
     }
     if let Some(restored) = restored_by_person(case, incident) {
@@ -103,8 +110,33 @@ fn when_rolling_back(case: &Case<'_>, incident: &Incident) -> Decision {
             .remember(memory, reason, Some(SignedDuration::ZERO))
             .with(Effect::Inspect { from, to });
     }
+    if let Some(restored) = &incident.restored {
+        remember_restored(case, &mut memory, incident, restored);
+    }
+    let to = incident.target().clone();
     case.remember(memory, reason, Some(left))
         .with(Effect::RollBack { from, to })
+}
+
+/// A target that reads copies is a revision of its own. It is recorded before it is written, and takes
+/// the verdict of its source once it runs.
+fn remember_restored(
+    case: &Case<'_>,
+    memory: &mut crate::decide::Memory,
+    incident: &Incident,
+    restored: &Revision,
+) {
+    let source = memory.revisions.get(&incident.to).cloned();
+    let Some(source) = source.filter(|_| !memory.revisions.contains_key(restored)) else {
+        return;
+    };
+    let known = RevisionMemory {
+        since: case.now,
+        config: renamed(&source.config, &incident.repoint),
+        restored_from: Some(incident.to.clone()),
+        ..RevisionMemory::default()
+    };
+    memory.revisions.insert(restored.clone(), known);
 }
 
 /// Returns what stops a rollback that was decided. What only asks has been answered.
@@ -125,13 +157,13 @@ fn when_verifying(case: &Case<'_>, incident: &Incident) -> Decision {
     if workload.template == incident.from {
         return put_back(case, incident);
     }
-    if workload.template != incident.to {
+    if workload.template != *incident.target() {
         return superseded(case, incident);
     }
     let mut decision = verify(case, incident);
     if workload.ownership_disturbed {
         decision = decision.with(Effect::RestoreOwnership {
-            to: incident.to.clone(),
+            to: incident.target().clone(),
         });
     }
     decision
@@ -246,6 +278,18 @@ pub(super) fn advance(case: &Case<'_>, incident: &Incident, state: State) -> Dec
     }
     let mut memory = with_incident(case, &incident);
     mark(case, &mut memory, &incident.from, Verdict::Bad);
+    if let Some(restored) = incident
+        .restored
+        .as_ref()
+        .filter(|_| state == State::Verifying)
+    {
+        let source = memory.revisions.get(&incident.to).cloned();
+        if let Some((known, source)) = memory.revisions.get_mut(restored).zip(source) {
+            known.verdict = source.verdict;
+            known.proof = source.proof;
+            known.passed = source.passed;
+        }
+    }
     case.remember(memory, Reason::Incident(state), Some(SignedDuration::ZERO))
         .announcing(Announcement::Incident(state))
 }
@@ -270,6 +314,14 @@ pub(super) fn close(
     };
     incident.timings.ended = Some(case.now);
     let mut memory = with_incident(case, &incident);
+    // What came back with other config than it had would look like a release of its own afterwards.
+    let workload = &case.observed.workload;
+    if workload.template == *incident.target()
+        && let Some(current) = &workload.current
+        && let Some(known) = memory.revisions.get_mut(&workload.template)
+    {
+        *known = brought_up_to_date(case, known.clone(), current);
+    }
     let passing_since = case.observed.passing_since;
     if state == State::NotRecovered {
         // The release was not the cause, so nothing speaks against deploying it again.

@@ -1,9 +1,12 @@
 //! A trigger is breached: where to go back to, how far Astern may go, and the record of it.
 
+use std::collections::BTreeMap;
+
 use jiff::SignedDuration;
 
 use super::watching::{first_hold, keep};
 use super::{Case, FALLBACK};
+use crate::decide::inspection::inspected;
 use crate::decide::model::Announcement;
 use crate::decide::target::{Plan, plan};
 use crate::decide::{
@@ -55,6 +58,7 @@ pub(super) fn breached(
         Mode::RequireApproval => State::AwaitingApproval,
         Mode::Observe | Mode::Disabled => State::Observed,
     };
+    let (repoint, restored) = with_copies(case, &to);
     let approval = approval_terms(case, past.wrote_unasked || !caps.is_empty());
     let incident = Incident {
         attempt: past.attempts + 1,
@@ -62,6 +66,8 @@ pub(super) fn breached(
         to,
         trigger: reading.trigger.clone(),
         request: None,
+        repoint,
+        restored,
         restored_by: None,
         mode,
         caps,
@@ -84,6 +90,16 @@ pub(super) fn breached(
         },
     };
     open(case, memory, incident)
+}
+
+/// Returns the references that `to` gets to copies of its config, and what it is with them.
+pub(super) fn with_copies(
+    case: &Case<'_>,
+    to: &Revision,
+) -> (BTreeMap<String, String>, Option<Revision>) {
+    let seen = inspected(case.observed, to, case.now);
+    seen.map(|seen| (seen.repoint.clone(), seen.restored.clone()))
+        .unwrap_or_default()
 }
 
 fn hold_back(case: &Case<'_>, memory: RevisionMemory, held: Held) -> Decision {

@@ -5,7 +5,7 @@
 
 use jiff::SignedDuration;
 
-use super::proposing::{Past, open, shown};
+use super::proposing::{Past, open, shown, with_copies};
 use super::watching::{brought_up_to_date, first_seen, keep};
 use super::{Case, FALLBACK};
 use crate::decide::target::{Plan, plan};
@@ -58,6 +58,7 @@ fn proposed(case: &Case<'_>, request: &Request, to: Revision, asks: &[Held]) -> 
         Mode::RequireApproval => State::AwaitingApproval,
         Mode::Automatic | Mode::Observe | Mode::Disabled => State::RollingBack,
     };
+    let (repoint, restored) = with_copies(case, &to);
     let from = case.observed.workload.template.clone();
     let by = request.requested_by.as_deref().unwrap_or("somebody");
     Incident {
@@ -70,6 +71,8 @@ fn proposed(case: &Case<'_>, request: &Request, to: Revision, asks: &[Held]) -> 
             requested_by: request.requested_by.clone(),
             reason: request.reason.clone(),
         }),
+        repoint,
+        restored,
         restored_by: None,
         mode,
         caps: asks.iter().map(shown).collect(),

@@ -4,6 +4,8 @@
 //! Kubernetes does not say that it happened. It shows in the order: a good revision runs anew, and
 //! one that was deployed after it does not run any more.
 
+use std::collections::BTreeMap;
+
 use jiff::SignedDuration;
 
 use super::Case;
@@ -85,6 +87,8 @@ fn incident(case: &Case<'_>, left: &Revision) -> Incident {
         state: State::Recovered,
         evidence: format!("{by} put the revision back"),
         outcome: format!("{by} went back to it, not Astern"),
+        repoint: BTreeMap::new(),
+        restored: None,
         restored_by: Some(by),
         approval: approval_terms(case, false),
         rollback: case.policy.rollback.clone(),

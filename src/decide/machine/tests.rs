@@ -5,13 +5,16 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::{SignedDuration, Timestamp};
 
 use super::decide;
+use crate::decide::config::WHOLE;
+use crate::decide::restoring::{Restoration, restoration};
 use crate::decide::{
-    Announcement, Approval, ApprovalTerms, Attempt, Budget, Compatible, ConfigMode, ConfigTerms,
-    Counters, Current, Decision, Effect, Enforcement, Entry, EntryKind, ErrorRate, Evidence, Facts,
-    Hold, Incident, Inspection, LabelNames, Limit, Memory, Mode, Observed, OnTimeout, Pod,
-    PodCounters, Policy, Preset, Proof, QuarantineTerms, Rate, Ratio, Reason, Request, Requests,
-    RestartCount, Restarts, Revision, RevisionMemory, RollbackTerms, Sample, Schema, Shape, State,
-    Suspension, Timings, Trigger, TriggerKind, Unknown, Verdict, Workload,
+    Announcement, Approval, ApprovalTerms, Attempt, Budget, Compatible, Config, ConfigMode,
+    ConfigName, ConfigTerms, ConfigUse, ConfigUses, Contents, Counters, Current, Decision, Effect,
+    Enforcement, Entry, EntryKind, ErrorRate, Evidence, Facts, Hold, Incident, Inspection,
+    LabelNames, Limit, Memory, Mode, Observed, OnTimeout, Pod, PodCounters, Policy, Preset, Proof,
+    QuarantineTerms, Rate, Ratio, Reason, Request, Requests, RestartCount, Restarts, Revision,
+    RevisionMemory, RollbackTerms, Sample, Schema, Shape, State, Suspension, Timings, Trigger,
+    TriggerKind, Unknown, Verdict, Workload,
 };
 
 pub(super) fn at(second: i64) -> Timestamp {
@@ -197,6 +200,8 @@ fn incident(state: State) -> Incident {
         to: good(),
         trigger: "server-errors".to_owned(),
         request: None,
+        repoint: std::collections::BTreeMap::new(),
+        restored: None,
         restored_by: None,
         mode: Mode::Automatic,
         caps: Vec::new(),
@@ -1492,4 +1497,218 @@ fn a_revision_in_quarantine_that_is_deployed_again_is_told_of() {
         .iter()
         .any(|e| matches!(e, Effect::Announce(Announcement::BackFromQuarantine(_))));
     assert!(told, "{:?}", decision.effects);
+}
+
+fn settings(digest: &str) -> Config {
+    let contents = Contents {
+        keys: BTreeMap::from([
+            (WHOLE.to_owned(), digest.to_owned()),
+            ("url".to_owned(), digest.to_owned()),
+        ]),
+    };
+    Config::from([(ConfigName::config_map("settings"), Some(contents))])
+}
+
+fn reads_settings(substance: &str) -> Facts {
+    Facts {
+        uses: ConfigUses::from([(ConfigName::config_map("settings"), ConfigUse::default())]),
+        ..facts(substance)
+    }
+}
+
+/// The good revision ran with one config, the bad one came with another.
+fn with_config() -> Observed {
+    let mut observed = with_facts(breached(), reads_settings("a"), reads_settings("b"));
+    let revisions = &mut observed.memory.revisions;
+    revisions.get_mut(&good()).expect("known").config = settings("old");
+    revisions.get_mut(&bad()).expect("known").config = settings("new");
+    observed.config = Some(settings("new"));
+    observed.config_since = Some(at(70));
+    observed
+}
+
+fn restoring() -> Policy {
+    let mut policy = policy();
+    policy.config.mode = ConfigMode::Restore;
+    policy
+}
+
+fn with_copy(mut observed: Observed) -> Observed {
+    let copies = BTreeMap::from([("settings".to_owned(), "settings-astern-1".to_owned())]);
+    observed.copies = BTreeMap::from([(good(), copies)]);
+    observed
+}
+
+#[test]
+fn changed_config_asks_and_names_what_changed() {
+    let incident = check_opens(&with_config(), &policy(), State::AwaitingApproval);
+    let cap = &incident.caps[0];
+    assert!(
+        cap.starts_with("ConfigChanged: ConfigMap \"settings\" changed"),
+        "{cap}"
+    );
+
+    let mut same = with_config();
+    same.config = Some(settings("old"));
+    check_opens(&same, &policy(), State::RollingBack);
+
+    let mut ignoring = policy();
+    ignoring.config.mode = ConfigMode::Ignore;
+    check_opens(&with_config(), &ignoring, State::RollingBack);
+
+    let mut excluding = policy();
+    excluding.config.exclude.insert("settings".to_owned());
+    check_opens(&with_config(), &excluding, State::RollingBack);
+}
+
+#[test]
+fn missing_config_stops() {
+    let mut observed = with_config();
+    observed.config = Some(Config::from([(ConfigName::config_map("settings"), None)]));
+    check_quiet(&observed, &policy(), &Reason::Held(Hold::ConfigMissing));
+    // A copy is as good.
+    let restored = restoration(&with_copy(observed), &restoring(), &good(), &Config::new());
+    assert_eq!(restored.repoint["settings"], "settings-astern-1");
+    assert_eq!(restored.missing, []);
+}
+
+#[test]
+fn config_goes_back_where_it_came_with_the_release() {
+    let restored = restoration(
+        &with_copy(with_config()),
+        &restoring(),
+        &good(),
+        &Config::new(),
+    );
+    assert_eq!(restored.repoint["settings"], "settings-astern-1");
+    assert_eq!(restored.changed, []);
+
+    // Without a copy people are asked.
+    let restored = restoration(&with_config(), &restoring(), &good(), &Config::new());
+    assert_eq!((restored.repoint.len(), restored.changed.len()), (0, 1));
+
+    // What changed after the release was made is somebody's mend, and stays.
+    let mut mended = with_copy(with_config());
+    let known = mended.memory.revisions.get_mut(&bad()).expect("known");
+    known.config = settings("old");
+    let restored = restoration(&mended, &restoring(), &good(), &Config::new());
+    assert_eq!(restored, Restoration::default());
+}
+
+#[test]
+fn secrets_are_only_ever_checked() {
+    let secret = ConfigName::secret("login");
+    let held = |digest: &str| {
+        let keys = BTreeMap::from([(WHOLE.to_owned(), digest.to_owned())]);
+        Config::from([(secret.clone(), Some(Contents { keys }))])
+    };
+    let mut observed = with_config();
+    let uses = ConfigUses::from([(secret.clone(), ConfigUse::default())]);
+    observed.facts.get_mut(&good()).expect("known").uses = uses;
+    observed
+        .memory
+        .revisions
+        .get_mut(&good())
+        .expect("known")
+        .config = held("1");
+    let restored = restoration(&with_copy(observed), &restoring(), &good(), &held("2"));
+    assert_eq!((restored.repoint.len(), restored.changed.len()), (0, 1));
+}
+
+#[test]
+fn a_release_of_nothing_but_config_has_something_to_go_back_to_only_where_it_is_restored() {
+    let mut observed = with_config();
+    observed.facts = BTreeMap::from([
+        (good(), reads_settings("same")),
+        (bad(), reads_settings("same")),
+    ]);
+    check_quiet(&observed, &policy(), &Reason::Held(Hold::OnlyConfigChanged));
+    let mut observed = with_copy(observed);
+    observed.inspections[0].repoint =
+        BTreeMap::from([("settings".to_owned(), "settings-astern-1".to_owned())]);
+    observed.inspections[0].restored = Some(other());
+    let decision = decided(&observed, &restoring(), 100);
+    let incident = decision.memory.incident.expect("opened");
+    assert_eq!(
+        (incident.state, incident.target()),
+        (State::RollingBack, &other())
+    );
+}
+
+#[test]
+fn a_target_with_copies_is_recorded_before_it_is_written_and_takes_the_verdict_of_its_source() {
+    let mut observed = with_copy(with_config());
+    let mut open = incident(State::RollingBack);
+    open.repoint = BTreeMap::from([("settings".to_owned(), "settings-astern-1".to_owned())]);
+    open.restored = Some(other());
+    observed.memory.incident = Some(open);
+    let decision = decided(&observed, &restoring(), 110);
+    let back = Effect::RollBack {
+        from: bad(),
+        to: other(),
+    };
+    assert_eq!(writes(&decision), [&back]);
+    let recorded = &decision.memory.revisions[&other()];
+    assert_eq!(
+        (recorded.verdict, &recorded.restored_from),
+        (Verdict::Unproven, &Some(good()))
+    );
+    let copy = ConfigName::config_map("settings-astern-1");
+    assert!(recorded.config.contains_key(&copy), "{:?}", recorded.config);
+
+    observed.memory = decision.memory;
+    observed.workload.template = other();
+    observed.workload.rolled_back_by = Some(incident(State::RollingBack).name(&observed.workload));
+    let decision = decided(&observed, &restoring(), 111);
+    assert_eq!(decision.reason, Reason::Incident(State::Verifying));
+    let restored = &decision.memory.revisions[&other()];
+    assert_eq!(
+        (restored.verdict, restored.proof),
+        (Verdict::Good, Some(Proof::Full))
+    );
+}
+
+#[test]
+fn copies_are_made_as_long_as_the_config_is_what_the_revision_runs_with() {
+    let keeps = |observed: &Observed, policy: &Policy| {
+        let decision = decided(observed, policy, 100);
+        decision
+            .effects
+            .iter()
+            .any(|effect| matches!(effect, Effect::KeepConfig { .. }))
+    };
+    let mut observed = with_config();
+    observed.evidence.clear();
+    assert!(keeps(&observed, &restoring()));
+    assert!(
+        !keeps(&observed, &policy()),
+        "only where config is restored"
+    );
+    observed.config = Some(settings("newer"));
+    assert!(!keeps(&observed, &restoring()), "too late");
+    observed.config = Some(settings("new"));
+    let copies = BTreeMap::from([("settings".to_owned(), "settings-astern-2".to_owned())]);
+    observed.copies = BTreeMap::from([(bad(), copies)]);
+    assert!(!keeps(&observed, &restoring()), "once");
+}
+
+#[test]
+fn config_that_changes_under_running_pods_is_told_at_once_and_taken_over_later() {
+    let mut observed = with_config();
+    observed.evidence.clear();
+    let uses = &mut observed.facts.get_mut(&bad()).expect("known").uses;
+    for wanted in uses.values_mut() {
+        wanted.live = true;
+    }
+    observed.config = Some(settings("newer"));
+    observed.config_since = Some(at(95));
+    let decision = decided(&observed, &policy(), 100);
+    let told = decision
+        .effects
+        .iter()
+        .any(|e| matches!(e, Effect::Announce(Announcement::ConfigChanged(_))));
+    assert!(told, "{:?}", decision.effects);
+    assert_eq!(decision.memory.revisions[&bad()].config, settings("new"));
+    let decision = decided(&observed, &policy(), 995);
+    assert_eq!(decision.memory.revisions[&bad()].config, settings("newer"));
 }

@@ -10,7 +10,7 @@ use crate::decide::health::counted_before;
 use crate::decide::model::Announcement;
 use crate::decide::{
     Current, Decision, Effect, Evidence, Held, Hold, Memory, Mode, Proof, Reading, Reason,
-    RevisionMemory, TriggerKind, Unknown, Verdict, holds, target,
+    RevisionMemory, TriggerKind, Unknown, Verdict, holds, restoring, target,
 };
 
 pub(super) fn when_watching(case: &Case<'_>) -> Decision {
@@ -21,6 +21,9 @@ pub(super) fn when_watching(case: &Case<'_>) -> Decision {
     for revision in target::superfluous(case.observed) {
         decision.memory.revisions.remove(&revision);
         decision = decision.with(Effect::Forget { revision });
+    }
+    if let Some(effect) = restoring::keep(case.observed, case.policy) {
+        decision = decision.with(effect);
     }
     let workload = &case.observed.workload;
     // Our pause belongs to an incident. Where none is open, it must not outlive it: nobody's fix
@@ -46,8 +49,12 @@ fn judge(case: &Case<'_>) -> Decision {
     if let Some(left) = left {
         return went_back(case, &left);
     }
-    let memory = brought_up_to_date(case, known, current);
-    let decision = judge_revision(case, memory);
+    let mut memory = brought_up_to_date(case, known, current);
+    let changed = restoring::settle(case.observed, case.policy, &mut memory, case.now);
+    let mut decision = judge_revision(case, memory);
+    if !changed.is_empty() {
+        decision = decision.announcing(Announcement::ConfigChanged(changed));
+    }
     if back_from_quarantine {
         let revision = case.observed.workload.template.clone();
         return decision.announcing(Announcement::BackFromQuarantine(revision));
@@ -109,6 +116,7 @@ pub(super) fn first_seen(case: &Case<'_>, current: &Current) -> RevisionMemory {
         since: case.now,
         rolled_out: workload.rolled_out.then_some(case.now),
         replicas: workload.replicas,
+        config: restoring::own_config(case.observed),
         ..RevisionMemory::default()
     }
 }

@@ -55,6 +55,8 @@ pub(crate) async fn open(bed: &Bed, rows: &[Row], url: &str) -> anyhow::Result<O
     let sources = Arc::new(Sources::new(Arc::clone(&cluster), HOME.to_owned(), find));
     let feeds = Arc::new(Feeds::default());
     let eyes = Eyes {
+        config: Arc::default(),
+        secrets: astern::observe::config::Secrets::NotGranted,
         namespace: "astern-system".to_owned(),
         cluster: Arc::clone(&cluster),
         store: Arc::new(Store::default()),

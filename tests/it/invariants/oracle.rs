@@ -200,7 +200,10 @@ impl Oracle {
                         "what runs is not forgotten",
                     )?;
                 }
-                Effect::Announce(_) | Effect::Inspect { .. } | Effect::Decline { .. } => {}
+                Effect::Announce(_)
+                | Effect::Inspect { .. }
+                | Effect::KeepConfig { .. }
+                | Effect::Decline { .. } => {}
             }
         }
         self.judge_proof(decision)?;

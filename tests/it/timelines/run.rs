@@ -267,6 +267,7 @@ fn spelled(effect: &Effect) -> String {
         Effect::ResumeRollout => "ResumeRollout".to_owned(),
         Effect::Forget { revision } => format!("Forget {}", revision.0),
         Effect::Inspect { to, .. } => format!("Inspect {}", to.0),
+        Effect::KeepConfig { revision } => format!("KeepConfig {}", revision.0),
         Effect::Decline { request, .. } => format!("Decline {request}"),
         Effect::Announce(announcement) => format!("Announce {announcement:?}"),
     }

@@ -64,6 +64,8 @@ fn memory() -> RevisionMemory {
         convicted: Some(at(30)),
         quarantine: Some(Enforcement::Deny),
         mark: Some("1a2b3c4d/Bad:alice: it leaks".to_owned()),
+        config: BTreeMap::new(),
+        restored_from: Some(Revision("900d900d".to_owned())),
     }
 }
 

@@ -31,6 +31,8 @@ fn incident(state: State) -> Incident {
         to: Revision("900d900d900d".to_owned()),
         trigger: "server-errors".to_owned(),
         request: None,
+        repoint: BTreeMap::from([("settings".to_owned(), "settings-astern-1a2b3c4d".to_owned())]),
+        restored: Some(Revision("c0b1c0b1".to_owned())),
         restored_by: Some("kubectl-rollout".to_owned()),
         mode: Mode::RequireApproval,
         caps: vec!["trigger server-errors has mode RequireApproval".to_owned()],

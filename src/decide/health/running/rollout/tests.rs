@@ -123,6 +123,8 @@ fn incident(patched: Timestamp) -> Incident {
         to: observed.workload.template,
         trigger: "stuck".to_owned(),
         request: None,
+        repoint: std::collections::BTreeMap::new(),
+        restored: None,
         restored_by: None,
         mode,
         caps: Vec::new(),
