@@ -9,6 +9,7 @@ pub mod copies;
 pub mod ownership;
 pub mod patches;
 pub mod pauses;
+mod reconciled;
 pub mod record;
 
 use std::collections::{BTreeMap, HashSet};
@@ -57,6 +58,8 @@ pub enum Error {
         #[source]
         source: copies::Error,
     },
+    #[error("failed to switch the automated sync of an argo cd application")]
+    Pause(#[source] pauses::Error),
     #[error("failed to read the lease")]
     ReadLease {
         #[source]
@@ -202,16 +205,15 @@ pub async fn carry_out(
 ) -> Result<Option<Written>, Error> {
     let rollback = incident.map(|incident| incident.name(scene.workload));
     let written = match effect {
-        Effect::RollBack { from, to } => {
-            let target = scene.recorded(hands, to).await?;
-            let live = scene.live(hands).await?;
-            check_template(scene, &live, from)?;
-            let marks = patches::Marks {
-                rollback: &rollback.unwrap_or_default(),
-                pinned: incident.map(|incident| &incident.repoint),
-            };
-            let patch = patches::roll_back(&live, &target, &marks);
-            commit(hands, scene, &live, patch).await?
+        Effect::RollBack { from, to, pause } => {
+            reconciled::roll_back(hands, scene, (from, to), pause.as_ref(), incident).await?
+        }
+        Effect::LiftPause {
+            rollback,
+            application,
+        } => {
+            let lifted = reconciled::lift(hands, scene, rollback, application.as_ref()).await?;
+            return Ok(lifted.map(|written| (kinds::DEPLOYMENTS, written)));
         }
         Effect::RestoreOwnership { to } => {
             let target = scene.recorded(hands, to).await?;
@@ -240,8 +242,10 @@ pub async fn carry_out(
                 None => Ok(None),
             };
         }
-        // The controller does these: a look, and writes to other objects.
-        Effect::Inspect { .. } | Effect::KeepConfig { .. } => return Ok(None),
+        // The controller does these: looks, and writes to other objects.
+        Effect::Inspect { .. } | Effect::LookAtReconciler | Effect::KeepConfig { .. } => {
+            return Ok(None);
+        }
         Effect::Announce(announcement) => {
             tell(hands, scene, announcement, incident).await;
             return Ok(None);

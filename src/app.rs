@@ -115,6 +115,8 @@ fn controller(
             Secrets::NotGranted
         },
         namespace: flags.namespace.clone(),
+        argo_cd_namespace: flags.argo_cd_namespace.clone(),
+        pause_applications: flags.pause_applications.clone(),
         accept_unverified_approvals: flags.accept_unverified_approvals,
     };
     let leads = {

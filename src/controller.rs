@@ -7,6 +7,7 @@ mod breaker;
 mod policies;
 mod queue;
 mod reconcile;
+mod reconciler;
 mod watches;
 
 use std::collections::HashMap;
@@ -215,6 +216,7 @@ impl Controller {
                 act::Error::MissingRecord { .. }
                 | act::Error::Refused { .. }
                 | act::Error::KeepConfig { .. }
+                | act::Error::Pause(_)
                 | act::Error::ReadLease { .. }
                 | act::Error::WriteLease { .. }
                 | act::Error::GetDeployment { .. }

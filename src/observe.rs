@@ -36,6 +36,7 @@ use crate::api::names;
 use crate::api::parse::ParsedPolicy;
 use crate::api::record::revision::RevisionRecord;
 use crate::api::record::time;
+use crate::decide::gitops::Seen;
 use crate::decide::{
     Attention, Config, Entry, Inspection, Observed, Policy, Request, State, Verdict, Workload,
 };
@@ -62,6 +63,12 @@ pub enum Error {
         #[source]
         source: port::Error,
     },
+    #[error("failed to find out who deploys deployment {name:?}")]
+    FindReconciler {
+        name: String,
+        #[source]
+        source: gitops::Error,
+    },
     #[error("failed to read the binding of the admission policy for approvals")]
     GetApprovalsBinding {
         #[source]
@@ -81,6 +88,10 @@ pub struct Eyes {
     pub secrets: Secrets,
     /// Astern's own namespace.
     pub namespace: String,
+    /// Where Argo CD runs.
+    pub argo_cd_namespace: String,
+    /// Namespaces in which Applications may be switched off.
+    pub pause_applications: Vec<String>,
     /// Approvals count even where the API server does not check who writes them.
     pub accept_unverified_approvals: bool,
 }
@@ -93,6 +104,9 @@ pub struct Volatile {
     pub inspections: Vec<Inspection>,
     /// What config held when it was last seen to change, and when that was.
     pub config: Option<(Config, Timestamp)>,
+    pub reconciler: Option<Seen>,
+    /// Its Argo CD cannot be switched off, as was seen when it was tried.
+    pub cannot_pause: bool,
 }
 
 /// What was seen of one workload.
@@ -218,6 +232,7 @@ fn remembered_of(
         passing_since: volatile.passing_since,
         refusal: volatile.refusal.clone(),
         inspections: volatile.inspections.clone(),
+        reconciler: volatile.reconciler.clone(),
         requests: requests(remembered),
         marks: deployment.marks.clone(),
         ..Observed::default()

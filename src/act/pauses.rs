@@ -58,9 +58,16 @@ pub fn set(live: &Value, (key, value): (&str, &str), by: &PauseMark) -> Vec<Valu
         unchanged(live, key),
         unchanged(live, names::GITOPS_PAUSED_BY),
         json!({"op": "add", "path": annotation_pointer(key), "value": value}),
-        json!({"op": "add", "path": annotation_pointer(names::GITOPS_PAUSED_BY),
-            "value": by.to_string()}),
+        noted(by),
     ]
+}
+
+/// Returns the operation that leaves our mark alone, where the pause is on another object. It goes after
+/// those of [`super::patches::roll_back`].
+#[must_use]
+pub fn noted(by: &PauseMark) -> Value {
+    json!({"op": "add", "path": annotation_pointer(names::GITOPS_PAUSED_BY),
+        "value": by.to_string()})
 }
 
 /// Returns the write that lets the reconciler come back, provided that nobody has changed our pause

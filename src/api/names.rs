@@ -18,6 +18,8 @@ pub const REJECT: &str = "astern.dev/reject";
 /// On a Deployment: what a person says about a revision, `<digest>/<word>:<username>: <reason>`.
 /// On a `ControllerRevision`, by Astern: the last such word about it.
 pub const MARK: &str = "astern.dev/mark";
+/// On a `ControllerRevision`, by Astern: what the reconciler had tried to deploy when it became current.
+pub const GIT_REVISION: &str = "astern.dev/git-revision";
 /// On a Deployment, a Namespace, Astern's own Namespace: the kill switch, `<until> <reason>`.
 pub const SUSPEND: &str = "astern.dev/suspend";
 /// On a pod template: the database schema that this version migrates to.

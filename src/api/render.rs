@@ -2,6 +2,7 @@
 //!
 //! Every message says what happened and, where somebody must do something, the command for it.
 
+mod gitops;
 mod note;
 pub mod policy;
 
@@ -100,14 +101,20 @@ pub fn message(incident: &Incident, place: &Place<'_>) -> String {
     let to = incident.to.short();
     let why = format!("trigger {}: {}", incident.trigger, incident.evidence);
     let outcome = &incident.outcome;
+    let git = format!(
+        "{}{}",
+        gitops::kept_away(incident, place),
+        gitops::revert(incident)
+    );
     match incident.state {
         State::Observed => format!("would have gone back from {from} to {to} ({why})"),
         State::AwaitingApproval => awaiting(incident, place, &why),
         State::RollingBack => format!("going back from {from} to {to} ({why})"),
-        State::Verifying => format!("{to} is back; verifying that it works"),
-        State::Recovered => format!("{to} is back and works: {outcome}"),
+        State::Verifying => format!("{to} is back; verifying that it works{git}"),
+        State::Recovered => format!("{to} is back and works: {outcome}{git}"),
         State::NotRecovered => format!(
-            "{to} is back, but {outcome}; the release was not the cause: look elsewhere, {from} may be deployed again"
+            "{to} is back, but {outcome}; the release was not the cause: look elsewhere, {from} may be deployed again{}",
+            gitops::kept_away(incident, place)
         ),
         State::Rejected => format!("{outcome}; {from} goes on"),
         State::Released => format!("{outcome}; {from} goes on, as the policy says"),
@@ -135,7 +142,9 @@ fn awaiting(incident: &Incident, place: &Place<'_>, why: &str) -> String {
         ""
     };
     format!(
-        "{late}proposes to go back from {from} to {to} ({why}); {got} of {needed} approvals; to approve: {}; to reject: {}; `kubectl auth whoami` says what your username is",
+        "{late}proposes to go back from {from} to {to} ({why}{}); {got} of {needed} approvals{}; to approve: {}; to reject: {}; `kubectl auth whoami` says what your username is",
+        gitops::revert(incident),
+        gitops::consent(incident),
         answer(place, names::APPROVE, code),
         answer(place, names::REJECT, code),
     )

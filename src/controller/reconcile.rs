@@ -10,6 +10,7 @@ use crate::act::{self, Scene, Written};
 use crate::api::parse::{ParsedPolicy, Targets};
 use crate::api::record::rollback::{self, Both};
 use crate::api::render::policy::Target;
+use crate::decide::gitops::OnRollback;
 use crate::decide::restoring::restoration;
 use crate::decide::{
     Announcement, ApprovalTerms, Attention, Budget, ConfigMode, ConfigTerms, ConfigUses, Decision,
@@ -62,18 +63,22 @@ impl Controller {
             Volatile {
                 passing_since: decision.passing_since,
                 refusal: None,
-                inspections: volatile.inspections,
                 config: look.observed.config.clone().zip(look.observed.config_since),
+                ..volatile
             },
         );
         let result = self.act(key, &look, &policy.policy, &decision).await;
         drop(gate);
         self.summarize(key, &policy_key, &look, &decision);
         self.told_refusal(key, &result);
+        self.told_pause(key, &result);
         result?;
         for effect in &decision.effects {
             if let Effect::Inspect { from, to } = effect {
                 self.inspect(key, &look, &policy.policy, (from, to)).await?;
+            }
+            if *effect == Effect::LookAtReconciler {
+                self.look_at_reconciler(key, &look).await?;
             }
         }
         Ok(decision.look_again)
@@ -102,7 +107,9 @@ impl Controller {
         let refused = act::rehearse(&self.hands, &scene, way).await;
         inspection.refused = refused.map_err(Error::Act)?;
         let mut volatile = self.volatile.lock().unwrap_or_else(PoisonError::into_inner);
-        let known = &mut volatile.entry(key.clone()).or_default().inspections;
+        let volatile = volatile.entry(key.clone()).or_default();
+        volatile.note(&mut inspection);
+        let known = &mut volatile.inspections;
         known.retain(|known| known.to != inspection.to);
         known.push(inspection);
         if known.len() > INSPECTIONS_MAX {
@@ -160,7 +167,8 @@ impl Controller {
                 continue;
             }
             let done = act::carry_out(&self.hands, &scene, effect, incident).await?;
-            if !matches!(effect, Effect::Announce(_) | Effect::Inspect { .. }) {
+            let look = matches!(effect, Effect::Inspect { .. } | Effect::LookAtReconciler);
+            if !look && !matches!(effect, Effect::Announce(_)) {
                 tracing::info!(?key, ?effect, "carried out");
             }
             written.extend(done);
@@ -379,6 +387,7 @@ fn without_policy(key: &Key) -> ParsedPolicy {
                 lasting: SignedDuration::ZERO,
                 enforcement: Enforcement::Disabled,
             },
+            on_rollback: OnRollback::Auto,
         },
     }
 }

@@ -3,7 +3,11 @@
 //! It neither finds the reconciler nor reads it: that is observed. A reconciler that could not be read
 //! is not known, and what is not known is never taken for a rollback that sticks.
 
+mod met;
+
 use jiff::SignedDuration;
+
+pub use met::{LOOK_EVERY, Met, PauseMark, Seen};
 
 /// What deploys a Deployment, or owns it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -86,7 +90,9 @@ impl Reconciler {
         }
     }
 
-    fn revision(&self) -> Option<&str> {
+    /// Returns what it has tried to deploy last, as far as that could be read.
+    #[must_use]
+    pub fn revision(&self) -> Option<&str> {
         self.state.as_ref()?.revision.as_deref()
     }
 }
@@ -107,6 +113,8 @@ pub struct ReconcilerState {
     /// What it has tried to deploy last.
     pub revision: Option<String>,
     pub suspended: bool,
+    /// The Rollbacks beside the Deployment that hold it switched off: Applications only.
+    pub held_by: Vec<String>,
     /// Something else makes this object and would undo a change to it: an `ApplicationSet`, an
     /// Application of applications, Flux.
     pub managed_by_set: bool,
@@ -309,6 +317,25 @@ fn when(reconciler: &Reconciler, state: &ReconcilerState) -> String {
 pub fn pause_ends(recorded_revision: &str, reconciler: &Reconciler) -> bool {
     let moved = |revision| revision != recorded_revision;
     !recorded_revision.is_empty() && reconciler.revision().is_some_and(moved)
+}
+
+/// Returns whether a pause with `mark` has no purpose any more: Git has moved, a person ended it, or
+/// there is nobody to keep away.
+#[must_use]
+pub fn is_over(mark: &PauseMark, reconciler: Option<&Reconciler>) -> bool {
+    let Some(reconciler) = reconciler else {
+        return true;
+    };
+    let kept_away = match reconciler.tool {
+        Tool::FluxKustomization | Tool::FluxHelmRelease => reconciler.paused,
+        // One that could not be read may still be off.
+        Tool::ArgoCd => reconciler
+            .state
+            .as_ref()
+            .is_none_or(|state| state.held_by.contains(&mark.rollback)),
+        Tool::Helm | Tool::Operator => false,
+    };
+    !kept_away || pause_ends(&mark.revision, reconciler)
 }
 
 /// Returns the changes from the revision that deployed `good` to the one that deployed `bad`, as Git

@@ -19,6 +19,7 @@ pub enum Hold {
     PausedByPerson,
     NoReplicas,
     OtherController,
+    WouldBeUndone,
     NoTarget,
     TargetQuarantined,
     TargetIsCurrent,
@@ -77,13 +78,14 @@ pub enum Weight {
 
 impl Hold {
     /// All holds, in the order they are asked.
-    pub const ALL: [Self; 22] = [
+    pub const ALL: [Self; 23] = [
         Self::Suspended,
         Self::OptedOut,
         Self::Deleting,
         Self::PausedByPerson,
         Self::NoReplicas,
         Self::OtherController,
+        Self::WouldBeUndone,
         Self::NoTarget,
         Self::TargetQuarantined,
         Self::TargetIsCurrent,
@@ -112,6 +114,7 @@ impl Hold {
             Self::PausedByPerson => "PausedByPerson",
             Self::NoReplicas => "NoReplicas",
             Self::OtherController => "OtherController",
+            Self::WouldBeUndone => "WouldBeUndone",
             Self::NoTarget => "NoTarget",
             Self::TargetQuarantined => "TargetQuarantined",
             Self::TargetIsCurrent => "TargetIsCurrent",
@@ -149,7 +152,8 @@ impl Hold {
             | Self::OnlyMetadataChanged
             | Self::OnlyConfigChanged
             | Self::DryRunRefused => Weight::Stops,
-            Self::TargetQuarantined
+            Self::WouldBeUndone
+            | Self::TargetQuarantined
             | Self::ImageUnavailable
             | Self::ConfigChanged
             | Self::SchemaUnknown
@@ -177,6 +181,9 @@ impl Hold {
             Self::NoReplicas => "the Deployment has no replicas",
             Self::OtherController => {
                 "another rollout controller looks after this Deployment; roll back with its own means"
+            }
+            Self::WouldBeUndone => {
+                "revert in Git, where the rollback would last; or approve it for the time until then"
             }
             Self::NoTarget => {
                 "no other revision is known to have worked; deploy a fix, or undo the release by hand"
@@ -249,6 +256,7 @@ const OF_WORKLOAD: &[Guard] = &[
 
 /// What is said about one target.
 const OF_TARGET: &[Guard] = &[
+    guards::would_be_undone,
     guards::target_quarantined,
     guards::target_is_current,
     guards::image_unavailable,

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 
+use super::gitops::Met;
 use super::{ApprovalTerms, Mode, Revision, RollbackTerms, Workload};
 
 /// Where an incident stands. The words are those of `Rollback.status`.
@@ -114,6 +115,10 @@ pub struct Incident {
     pub rejected_by: Option<String>,
     /// The time-out passed, and people were told again.
     pub escalated: bool,
+    /// The GitOps reconciler that it met.
+    pub reconciler: Option<Met>,
+    /// The changes in Git from the revision that is restored to the one that is left.
+    pub git_range: Option<String>,
     pub timings: Timings,
 }
 
@@ -133,6 +138,13 @@ impl Incident {
         self.restored.as_ref().unwrap_or(&self.to)
     }
 
+    /// Returns whether people agreed to it, and to what it does about a reconciler.
+    #[must_use]
+    pub fn is_consented(&self) -> bool {
+        let approved = u32::try_from(self.approvals.len()).unwrap_or(u32::MAX);
+        self.request.is_some() || approved >= self.approval.required
+    }
+
     /// Returns what rules about repetition need to know of it, once it is closed.
     #[must_use]
     pub fn attempt(&self) -> Attempt {
@@ -147,6 +159,10 @@ impl Incident {
             paused: self.paused,
             decided: self.timings.decided,
             patched: self.timings.patched,
+            git: self
+                .reconciler
+                .as_ref()
+                .and_then(|met| met.revision.clone()),
         }
     }
 
@@ -240,4 +256,6 @@ pub struct Attempt {
     pub decided: Option<Timestamp>,
     /// When `to` was seen in place.
     pub patched: Option<Timestamp>,
+    /// What the reconciler had tried to deploy last by then.
+    pub git: Option<String>,
 }

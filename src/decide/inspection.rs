@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 
 use jiff::{SignedDuration, Timestamp};
 
+use super::gitops::Reconciler;
 use super::{Config, Observed, Revision};
 
 /// How long an answer counts. Long enough to propose and act on one look, short enough that nobody
@@ -23,6 +24,10 @@ pub struct Inspection {
     pub suspensions: Vec<Suspension>,
     /// A rollout controller that has this Deployment in its hands.
     pub other_controller: Option<String>,
+    /// Who deploys this Deployment, and would undo a rollback.
+    pub reconciler: Option<Reconciler>,
+    /// Astern may switch the automated sync of its Application off.
+    pub may_pause_applications: bool,
     /// Why the target's images cannot be pulled, as far as the cluster can tell.
     pub image_unavailable: Option<String>,
     /// What the API server, asked to only try, said against the patch.

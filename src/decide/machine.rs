@@ -6,6 +6,7 @@
 mod asking;
 mod incident;
 mod proposing;
+mod reconciled;
 mod recovery;
 mod requested;
 mod returned;
@@ -42,9 +43,11 @@ pub fn decide(observed: &Observed, policy: &Policy, now: Timestamp) -> Decision 
         Some(_) | None => watching::when_watching(&case),
     };
     if policy.mode > Mode::Disabled {
-        let next = quarantine::update(&mut decision.memory, policy, now);
+        let reconciled = observed.workload.reconciled;
+        let next = quarantine::update(&mut decision.memory, policy, reconciled, now);
         decision.look_again = decision.look_again.into_iter().chain(next).min();
     }
+    let decision = reconciled::ending_pause(&case, decision);
     told.into_iter().fold(decision, Decision::announcing)
 }
 

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::{SignedDuration, Timestamp};
 
+use super::gitops::{Pause, PauseMark, Seen};
 use super::{
     Attempt, Config, ConfigChange, Counted, Enforcement, Entry, Evidence, Facts, Held, Incident,
     Inspection, Mark, Mode, Policy, Reason, Request, State, Suspension, TriggerReading,
@@ -77,6 +78,8 @@ pub struct RevisionMemory {
     pub config: Config,
     /// The revision that this one is with other references to config: a restored one that reads copies.
     pub restored_from: Option<Revision>,
+    /// What its reconciler had tried to deploy when it became current: the commit that brought it.
+    pub git: Option<String>,
 }
 
 /// The Deployment as it is now.
@@ -125,6 +128,10 @@ pub struct Workload {
     pub suspension: Option<Suspension>,
     /// Who wrote the template last, as far as the API server tells.
     pub written_by: Option<String>,
+    /// Flux or Argo CD deploys it, as far as its labels and annotations tell.
+    pub reconciled: bool,
+    /// Our mark of a pause of its reconciler.
+    pub kept_from: Option<PauseMark>,
 }
 
 /// How many pods of a workload were available since a time.
@@ -229,6 +236,8 @@ pub struct Observed {
     pub facts: BTreeMap<Revision, Facts>,
     /// What the costly looks told, one per target. Process memory: it is asked for again.
     pub inspections: Vec<Inspection>,
+    /// What was seen of its reconciler last. Process memory: it is looked at again.
+    pub reconciler: Option<Seen>,
     /// Why the breaker is open, or would open with one more rollback that nobody asked for.
     pub breaker: Option<String>,
     /// Rollbacks that people or pipelines ask for, oldest first.
@@ -251,8 +260,19 @@ pub struct Observed {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Effect {
     /// Restores the pod template of `to`, provided the Deployment still runs `from`; lifts our own
-    /// pause in the same write.
-    RollBack { from: Revision, to: Revision },
+    /// pause of the rollout in the same write. `pause` keeps a GitOps reconciler away: on the
+    /// Deployment in the same write, an Application right before it.
+    RollBack {
+        from: Revision,
+        to: Revision,
+        pause: Option<Pause>,
+    },
+    /// Lets the reconciler come back that `rollback` keeps away: switches `application` on again, and
+    /// takes mark and pause off the Deployment.
+    LiftPause {
+        rollback: String,
+        application: Option<(String, String)>,
+    },
     /// Puts field ownership back to what it was when `to` was deployed, in a write of its own: the
     /// change of the template makes the entries anew.
     RestoreOwnership { to: Revision },
@@ -266,6 +286,8 @@ pub enum Effect {
     Inspect { from: Revision, to: Revision },
     /// Copies the ConfigMaps that the current revision reads, as long as they hold what it runs with.
     KeepConfig { revision: Revision },
+    /// Looks at the reconciler of the Deployment alone.
+    LookAtReconciler,
     /// Ends a request that cannot be carried out, on its own record.
     Decline { request: String, outcome: String },
     /// Tells people, on the Deployment and on the Rollback. Sent once per wording.

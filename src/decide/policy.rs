@@ -8,6 +8,8 @@ use std::fmt;
 
 use jiff::SignedDuration;
 
+use super::gitops::OnRollback;
+
 pub use safety::{Budget, ConfigMode, ConfigTerms, Enforcement, QuarantineTerms};
 
 /// How far Astern may go. One ladder everywhere; caps only lower it.
@@ -72,6 +74,8 @@ pub struct Policy {
     pub persistent_volumes: Mode,
     pub config: ConfigTerms,
     pub quarantine: QuarantineTerms,
+    /// What a rollback does about a GitOps tool that would undo it.
+    pub on_rollback: OnRollback,
 }
 
 /// One condition that makes a revision bad.

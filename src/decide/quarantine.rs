@@ -71,9 +71,19 @@ pub fn convict(memory: &mut RevisionMemory, verdict: Verdict, now: Timestamp) {
 
 /// Brings the quarantine of every revision up to date. Returns when the next one is over.
 ///
-pub fn update(memory: &mut Memory, policy: &Policy, now: Timestamp) -> Option<SignedDuration> {
+/// Where a GitOps tool deploys the workload, nothing is denied: one Deployment that is refused stops
+/// all that comes with it.
+pub fn update(
+    memory: &mut Memory,
+    policy: &Policy,
+    reconciled: bool,
+    now: Timestamp,
+) -> Option<SignedDuration> {
     let terms = &policy.quarantine;
-    let enforcement = terms.enforcement;
+    let enforcement = match terms.enforcement {
+        Enforcement::Deny if reconciled => Enforcement::Warn,
+        given => given,
+    };
     let mut next: Option<SignedDuration> = None;
     for known in memory.revisions.values_mut() {
         if known.verdict == Verdict::Good {
@@ -133,7 +143,7 @@ mod tests {
         policy.quarantine.enforcement = enforcement;
         policy.quarantine.lasting = SignedDuration::from_mins(60);
         let mut memory = memory(verdict, convicted);
-        let next = update(&mut memory, &policy, at(100));
+        let next = update(&mut memory, &policy, false, at(100));
         assert_eq!(memory.revisions[&revision("bad0")].quarantine, expected);
         assert_eq!(next.is_some(), expected.is_some());
     }
@@ -150,6 +160,21 @@ mod tests {
         check((Verdict::Good, Some(90)), Deny, None);
         // Deployed again, and judged again: still in quarantine.
         check((Verdict::Unproven, Some(90)), Deny, Some(Deny));
+    }
+
+    #[test]
+    fn nothing_is_denied_where_a_gitops_tool_deploys() {
+        let mut policy = policy();
+        for (enforcement, expected) in [
+            (Enforcement::Deny, Some(Enforcement::Warn)),
+            (Enforcement::Warn, Some(Enforcement::Warn)),
+            (Enforcement::Disabled, None),
+        ] {
+            policy.quarantine.enforcement = enforcement;
+            let mut memory = memory(Verdict::Bad, Some(90));
+            update(&mut memory, &policy, true, at(100));
+            assert_eq!(memory.revisions[&revision("bad0")].quarantine, expected);
+        }
     }
 
     fn mark(revision: &str, word: MarkWord) -> Mark {

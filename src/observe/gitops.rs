@@ -52,6 +52,20 @@ pub fn owner(deployment: &Value, argocd_namespace: &str) -> Option<Reconciler> {
         .or_else(|| helm(deployment))
 }
 
+/// Returns whether Flux or Argo CD deploys `deployment`, as far as labels and annotations tell. The same
+/// for what a watch brings and for a live object, or what rests on it would change to and fro.
+#[must_use]
+pub fn is_reconciled(deployment: &Value) -> bool {
+    let labels = [
+        names::FLUX_KUSTOMIZATION_NAME,
+        names::FLUX_HELM_RELEASE_NAME,
+        names::ARGOCD_INSTANCE,
+    ];
+    let tracked = annotation(deployment, names::ARGOCD_TRACKING_ID)
+        .is_some_and(|id| tracking_application(id, "apps", "Deployment", deployment).is_some());
+    tracked || labels.iter().any(|key| label(deployment, key).is_some())
+}
+
 fn operator(deployment: &Value) -> Option<Reconciler> {
     let owner = controller(deployment)?;
     Some(Reconciler {

@@ -6,11 +6,13 @@ use jiff::Timestamp;
 use serde_json::Value;
 
 use super::config::secrets;
+use super::gitops::{self, rollouts, state::read_state};
 use super::workload::Deployment;
 use super::{Error, Eyes};
 use crate::api::record::answers::suspension;
 use crate::api::record::revision::RevisionRecord;
 use crate::api::record::text;
+use crate::decide::gitops::{Reconciler, Seen};
 use crate::decide::{ConfigUses, Inspection, Revision, Suspension};
 use crate::port::{self, ObjectRef, Selection, kinds};
 
@@ -34,9 +36,10 @@ pub async fn inspect(
         source,
     };
     let at: Timestamp = eyes.cluster.now();
-    let (suspensions, pods, secrets) = futures::future::try_join3(
+    let (suspensions, pods, live, secrets) = futures::future::try_join4(
         suspensions(eyes, &deployment.namespace),
         pods(eyes, deployment),
+        live(eyes, deployment),
         secrets(
             eyes.cluster.as_ref(),
             &deployment.namespace,
@@ -46,16 +49,85 @@ pub async fn inspect(
     )
     .await
     .map_err(failed)?;
+    let (reconciler, other_controller) = deployers(eyes, deployment, live.as_ref()).await?;
+    let may_pause_applications = reconciler
+        .as_ref()
+        .is_some_and(|reconciler| eyes.pause_applications.contains(&reconciler.namespace));
     Ok(Inspection {
         at,
         from: from.clone(),
         to: to.clone(),
         suspensions,
-        other_controller: None,
+        other_controller,
+        reconciler,
+        may_pause_applications,
         image_unavailable: pods.iter().find_map(|pod| not_pulled(pod, images)),
         secrets,
         ..Inspection::default()
     })
+}
+
+/// Looks at who deploys `deployment` now.
+///
+/// # Errors
+///
+/// When the API server gives no answer. The caller tries again later; nothing was changed.
+pub async fn look_at_reconciler(eyes: &Eyes, deployment: &Deployment) -> Result<Seen, Error> {
+    let at = eyes.cluster.now();
+    let live = live(eyes, deployment).await;
+    let live = live.map_err(|source| Error::GetDeployment {
+        name: deployment.name.clone(),
+        source,
+    })?;
+    Ok(Seen {
+        at,
+        template: deployment.template.clone(),
+        reconciler: match &live {
+            Some(live) => reconciler(eyes, live)
+                .await
+                .map_err(|source| unknown(deployment, source))?,
+            None => None,
+        },
+    })
+}
+
+/// Who wrote to it is not in what the watches bring.
+async fn live(eyes: &Eyes, deployment: &Deployment) -> Result<Option<Value>, port::Error> {
+    let object = ObjectRef::new(kinds::DEPLOYMENTS, &deployment.namespace, &deployment.name);
+    eyes.cluster.get(&object).await
+}
+
+async fn deployers(
+    eyes: &Eyes,
+    deployment: &Deployment,
+    live: Option<&Value>,
+) -> Result<(Option<Reconciler>, Option<String>), Error> {
+    let Some(live) = live else {
+        return Ok((None, None));
+    };
+    let claimed = async {
+        match rollouts::other_controller(live) {
+            Some(other) => Ok(Some(other)),
+            None => rollouts::claimed_by(eyes.cluster.as_ref(), live).await,
+        }
+    };
+    let found = futures::future::try_join(reconciler(eyes, live), claimed).await;
+    found.map_err(|source| unknown(deployment, source))
+}
+
+fn unknown(deployment: &Deployment, source: gitops::Error) -> Error {
+    Error::FindReconciler {
+        name: deployment.name.clone(),
+        source,
+    }
+}
+
+async fn reconciler(eyes: &Eyes, live: &Value) -> Result<Option<Reconciler>, gitops::Error> {
+    let Some(owner) = gitops::owner(live, &eyes.argo_cd_namespace) else {
+        return Ok(None);
+    };
+    let state = read_state(eyes.cluster.as_ref(), &owner, live).await?;
+    Ok(Some(Reconciler { state, ..owner }))
 }
 
 /// Reads the kill switches of the namespace and of the cluster.

@@ -10,6 +10,8 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 
 use self::conditions::{deadline_exceeded, is_about, pods_refused, progressed};
+use super::gitops;
+use crate::api::record::pause::{self, PauseMark};
 use crate::api::record::{self, annotation, answers, revision, rollback, text, time};
 use crate::api::{names, template};
 use crate::decide::{self, Current, Entry, Mark, Refused, Revision, Suspension};
@@ -65,6 +67,8 @@ struct Facts {
     deleting: bool,
     suspension: Option<Suspension>,
     written_by: Option<String>,
+    reconciled: bool,
+    kept_from: Option<PauseMark>,
     template: decide::Facts,
 }
 
@@ -159,15 +163,17 @@ impl Deployment {
                 deleting: object.pointer("/metadata/deletionTimestamp").is_some(),
                 suspension: answers::suspension(object, "the Deployment"),
                 written_by: written_by(object),
+                reconciled: gitops::is_reconciled(object),
+                kept_from: pause::mark(object),
                 template: template::facts(object.pointer("/spec/template")?),
             },
         })
     }
 
-    /// Returns whether it carries our mark of a paused rollout.
+    /// Returns whether it carries our mark of a paused rollout, or of a paused reconciler.
     #[must_use]
     pub fn is_paused_by_us(&self) -> bool {
-        self.facts.paused_by.is_some()
+        self.facts.paused_by.is_some() || self.facts.kept_from.is_some()
     }
 
     /// Returns whether it stands still because a person wants it to.
@@ -213,6 +219,8 @@ impl Deployment {
             deleting,
             suspension,
             written_by,
+            reconciled,
+            kept_from,
             template: _,
         } = self.facts.clone();
         let exceeded_by_current =
@@ -241,6 +249,8 @@ impl Deployment {
             opted_out: self.opted_out,
             suspension,
             written_by,
+            reconciled,
+            kept_from,
             ..decide::Workload::default()
         }
     }

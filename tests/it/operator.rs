@@ -48,6 +48,14 @@ impl Drop for Operator {
 impl Operator {
     /// Starts an operator with an empty memory.
     pub(crate) fn start<P: Cluster + Outside>(port: Arc<P>) -> Self {
+        Self::pausing(port, Vec::new())
+    }
+
+    /// Starts an operator that may switch Applications off in the given namespaces.
+    pub(crate) fn pausing<P: Cluster + Outside>(
+        port: Arc<P>,
+        pause_applications: Vec<String>,
+    ) -> Self {
         static STARTED: AtomicU32 = AtomicU32::new(0);
         // `RUST_LOG=astern=debug` shows what it thinks. The second test finds the logs set up.
         let _ = tracing_subscriber::fmt()
@@ -67,6 +75,8 @@ impl Operator {
             config: Arc::default(),
             secrets: astern::observe::config::Secrets::NotGranted,
             namespace: "astern-system".to_owned(),
+            argo_cd_namespace: "argocd".to_owned(),
+            pause_applications,
             accept_unverified_approvals: false,
         };
         let hands = Hands {

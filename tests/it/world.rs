@@ -475,7 +475,7 @@ impl World {
 
     fn carry_out(&mut self, effect: &Effect, incident: Option<&Incident>) {
         match effect {
-            Effect::RollBack { from, to } => {
+            Effect::RollBack { from, to, pause: _ } => {
                 if self.workload.template != *from {
                     return;
                 }
@@ -517,7 +517,12 @@ impl World {
                     ..Inspection::default()
                 }];
             }
-            Effect::Announce(_) | Effect::Decline { .. } | Effect::KeepConfig { .. } => {}
+            // Nobody deploys this workload but people.
+            Effect::Announce(_)
+            | Effect::Decline { .. }
+            | Effect::KeepConfig { .. }
+            | Effect::LookAtReconciler
+            | Effect::LiftPause { .. } => {}
         }
     }
 

@@ -9,6 +9,7 @@ use crate::api::v1alpha1::bounds::{
     APPROVAL_TIMEOUT, BUDGET_COUNT, BUDGET_PER, DEADLINE, EXCLUDED, FOR, METRIC_SOURCE,
     NAME_LENGTH, PROBATION, QUARANTINE, REQUIRED, TARGETS,
 };
+use crate::decide::gitops::OnRollback;
 use crate::decide::{
     ApprovalTerms, Budget, ConfigMode, ConfigTerms, Enforcement, Mode, OnTimeout, Policy,
     QuarantineTerms, RollbackTerms,
@@ -78,6 +79,7 @@ fn policy(spec: &Field<'_>, name: String, problems: &Problems) -> Policy {
         ),
         config: config(&spec.child("config"), problems),
         quarantine: quarantine(&spec.child("quarantine"), problems),
+        on_rollback: on_rollback(&spec.child("gitOps"), problems),
     }
 }
 
@@ -106,6 +108,18 @@ fn config(field: &Field<'_>, problems: &Problems) -> ConfigTerms {
             .filter_map(|name| object_name(name, problems))
             .collect(),
     }
+}
+
+fn on_rollback(field: &Field<'_>, problems: &Problems) -> OnRollback {
+    field.object("{}", problems);
+    let known = [
+        ("Auto", OnRollback::Auto),
+        ("Hold", OnRollback::Hold),
+        ("Pause", OnRollback::Pause),
+        ("Proceed", OnRollback::Proceed),
+    ];
+    let asked = field.child("onRollback");
+    asked.one_of(&known, OnRollback::Auto, problems)
 }
 
 fn quarantine(field: &Field<'_>, problems: &Problems) -> QuarantineTerms {

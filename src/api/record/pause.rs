@@ -7,17 +7,7 @@ use serde_json::Value;
 use super::annotation;
 use crate::api::names;
 
-/// Who keeps a reconciler away, and how far the reconciler had come by then.
-///
-/// ReplicaSets keep copies of a Deployment's annotations, and an undo brings mark and pause back
-/// together: the revision in the mark tells that Git has moved long since.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct PauseMark {
-    /// The Rollback that set it; on an Application `<namespace>/<rollback>`.
-    pub rollback: String,
-    /// What the reconciler had tried to deploy last. Empty where that was not known.
-    pub revision: String,
-}
+pub use crate::decide::gitops::PauseMark;
 
 impl PauseMark {
     /// Reads a mark. Revisions may hold an `@` of their own, names of Rollbacks cannot.

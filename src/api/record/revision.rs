@@ -86,6 +86,7 @@ fn memory(object: &Value) -> Option<RevisionMemory> {
             .unwrap_or_default(),
         restored_from: annotation(object, names::RESTORED_FROM)
             .map(|digest| Revision(digest.to_owned())),
+        git: annotation(object, names::GIT_REVISION).map(str::to_owned),
     })
 }
 
@@ -257,6 +258,9 @@ fn marks(memory: &RevisionMemory) -> (Marks, Marks) {
     }
     if let Some(mark) = &memory.mark {
         annotations.push((names::MARK.to_owned(), json!(mark)));
+    }
+    if let Some(git) = &memory.git {
+        annotations.push((names::GIT_REVISION.to_owned(), json!(git)));
     }
     if !memory.passed.is_empty() {
         annotations.push((names::PASSED.to_owned(), json!(joined(&memory.passed))));

@@ -1,5 +1,6 @@
 //! An incident as a `Rollback`: the request in `spec`, everything found and done in `status`.
 
+mod gitops;
 mod request;
 
 use std::collections::BTreeMap;
@@ -155,6 +156,8 @@ fn incident(status: &Value) -> Option<Incident> {
         approvals: approvals(status),
         rejected_by: text(status, "/rejectedBy").map(str::to_owned),
         escalated: flag(status, "/escalated"),
+        reconciler: gitops::met(status),
+        git_range: text(status, "/gitRange").map(str::to_owned),
         timings: Timings {
             proposed: time(status, "/timings/proposedTime")?,
             decided: time(status, "/timings/decidedTime"),
@@ -328,6 +331,8 @@ pub fn status(
         "rejectedBy": incident.rejected_by,
         "escalated": incident.escalated.then_some(true),
         "paused": incident.paused.then_some(true),
+        "gitOps": incident.reconciler.as_ref().map(gitops::status),
+        "gitRange": gitops::range(incident),
         "outcome": incident.outcome,
         "next": render::next(incident),
         "timings": {

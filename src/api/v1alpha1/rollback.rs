@@ -136,6 +136,14 @@ pub struct RollbackStatus {
     /// Astern has paused the rollout of the bad revision once.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub paused: Option<bool>,
+    /// The GitOps tool that deploys the Deployment, and how it is kept from undoing the rollback.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub git_ops: Option<RecordedGitOps>,
+    /// The changes in Git from the revision that is restored to the one that is left: what to look
+    /// into, and to revert.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 2048))]
+    pub git_range: Option<String>,
     /// What ended the incident.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 1024))]
@@ -153,6 +161,27 @@ pub struct RollbackStatus {
     #[schemars(length(max = 16))]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["type".to_owned()]))]
     pub conditions: Vec<Condition>,
+}
+
+/// A GitOps tool that deploys the Deployment.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct RecordedGitOps {
+    /// Names the object of the tool: Flux Kustomization flux-system/apps.
+    #[schemars(length(min = 1, max = 1024))]
+    pub reconciler: String,
+    /// What it had tried to deploy last. When it tries another, it is kept away no longer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 1024))]
+    pub revision: Option<String>,
+    /// The annotation on the Deployment that keeps it away; it is set with the rollback.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 317))]
+    pub annotation: Option<String>,
+    /// Namespace and name of the Application whose automated sync is switched off with the rollback.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 317))]
+    pub application: Option<String>,
 }
 
 /// One revision of the Deployment.

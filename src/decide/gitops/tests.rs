@@ -42,6 +42,7 @@ fn correcting() -> ReconcilerState {
         every: Some(SignedDuration::from_mins(10)),
         revision: Some("main@sha1:aaaa".to_owned()),
         suspended: false,
+        held_by: Vec::new(),
         managed_by_set: false,
     }
 }

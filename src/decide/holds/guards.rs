@@ -2,6 +2,7 @@
 
 use super::{Held, Hold, Question};
 use crate::decide::facts::{Fit, fit};
+use crate::decide::gitops::{self, Pause, Plan};
 use crate::decide::restoring::{Restoration, restoration};
 use crate::decide::{ConfigChange, Mode, Observed, Verdict, budget, target};
 
@@ -56,6 +57,31 @@ pub(super) fn other_controller(question: &Question<'_>) -> Option<Held> {
     others.next().map(|other| Held {
         hold: Hold::OtherController,
         detail: other.clone(),
+    })
+}
+
+/// What was seen of the reconciler came with the costly looks at a target.
+pub(super) fn would_be_undone(question: &Question<'_>) -> Option<Held> {
+    let inspection = question.inspection()?;
+    let plan = gitops::plan(
+        inspection.reconciler.as_ref(),
+        question.policy.on_rollback,
+        false,
+        inspection.may_pause_applications,
+    );
+    let Plan::Hold { why, consent } = plan else {
+        return None;
+    };
+    let consent = match consent {
+        Some(Pause::Annotation { key, value }) => {
+            format!("; approving keeps it away by {key}: {value}")
+        }
+        Some(Pause::Application { .. }) => "; approving switches its automated sync off".to_owned(),
+        None => String::new(),
+    };
+    Some(Held {
+        hold: Hold::WouldBeUndone,
+        detail: format!("{why}{consent}"),
     })
 }
 

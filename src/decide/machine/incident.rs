@@ -3,6 +3,7 @@
 use jiff::{SignedDuration, Timestamp};
 
 use super::asking::when_awaiting_approval;
+use super::reconciled::{met, released};
 use super::recovery::Recovery;
 use super::requested::declined_meanwhile;
 use super::watching::brought_up_to_date;
@@ -24,7 +25,7 @@ pub(super) fn when_open(case: &Case<'_>, incident: &Incident) -> Decision {
 fn in_state(case: &Case<'_>, incident: &Incident) -> Decision {
     match incident.state {
         State::AwaitingApproval => when_awaiting_approval(case, incident),
-        State::RollingBack => when_rolling_back(case, incident),
+        State::RollingBack => released(case, incident, when_rolling_back(case, incident)),
         State::Verifying => when_verifying(case, incident),
         // Closed states never come here; saying so changes nothing.
         State::Observed
@@ -110,12 +111,21 @@ fn when_rolling_back(case: &Case<'_>, incident: &Incident) -> Decision {
             .remember(memory, reason, Some(SignedDuration::ZERO))
             .with(Effect::Inspect { from, to });
     }
+    let met = match met(case, &to, incident.is_consented()) {
+        Ok(met) => met,
+        // Nobody was asked about this. The next look asks.
+        Err(held) => return close(case, incident, State::Failed, held.message()),
+    };
+    let pause = met.as_ref().and_then(|met| met.pause.clone());
+    if let Some(incident) = &mut memory.incident {
+        incident.reconciler = met;
+    }
     if let Some(restored) = &incident.restored {
         remember_restored(case, &mut memory, incident, restored);
     }
     let to = incident.target().clone();
     case.remember(memory, reason, Some(left))
-        .with(Effect::RollBack { from, to })
+        .with(Effect::RollBack { from, to, pause })
 }
 
 /// A target that reads copies is a revision of its own. It is recorded before it is written, and takes
@@ -134,6 +144,7 @@ fn remember_restored(
         since: case.now,
         config: renamed(&source.config, &incident.repoint),
         restored_from: Some(incident.to.clone()),
+        git: source.git.clone(),
         ..RevisionMemory::default()
     };
     memory.revisions.insert(restored.clone(), known);

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use jiff::SignedDuration;
 
+use super::reconciled::{pause_is_over, remembered, wrote_unasked};
 use super::watching::{first_hold, keep};
 use super::{Case, FALLBACK};
 use crate::decide::inspection::inspected;
@@ -44,6 +45,9 @@ pub(super) fn breached(
             .with(Effect::Inspect { from, to });
         }
     };
+    if pause_is_over(case) {
+        return keep(case, memory, Reason::OnProbation, Some(FALLBACK));
+    }
     let (mode, caps) = limits(case, (&memory, &to), reading, &asks);
     if past.observed && mode == Mode::Observe {
         return keep(
@@ -59,7 +63,8 @@ pub(super) fn breached(
         Mode::Observe | Mode::Disabled => State::Observed,
     };
     let (repoint, restored) = with_copies(case, &to);
-    let approval = approval_terms(case, past.wrote_unasked || !caps.is_empty());
+    let approval = approval_terms(case, !caps.is_empty() || wrote_unasked(case, &to));
+    let (reconciler, git_range) = remembered(case, &memory, (&to, state));
     let incident = Incident {
         attempt: past.attempts + 1,
         from: case.observed.workload.template.clone(),
@@ -82,6 +87,8 @@ pub(super) fn breached(
         approvals: Vec::new(),
         rejected_by: None,
         escalated: false,
+        reconciler,
+        git_range,
         timings: Timings {
             proposed: case.now,
             decided: (state == State::RollingBack).then_some(case.now),
@@ -143,7 +150,7 @@ fn limits(
         mode = allowed;
         caps.push("the target was never judged on real data by every trigger".to_owned());
     }
-    if Past::of(case).wrote_unasked && mode > Mode::RequireApproval {
+    if wrote_unasked(case, to) && mode > Mode::RequireApproval {
         mode = Mode::RequireApproval;
         caps.push("this revision was rolled back automatically before".to_owned());
     }
@@ -223,7 +230,6 @@ pub(super) fn open(case: &Case<'_>, memory: RevisionMemory, incident: Incident) 
 pub(super) struct Past {
     pub(super) attempts: u32,
     pub(super) observed: bool,
-    wrote_unasked: bool,
     let_go: bool,
     paused: bool,
 }
@@ -243,7 +249,6 @@ impl Past {
         Self {
             attempts: all().map(|attempt| attempt.attempt).max().unwrap_or(0),
             observed: own().any(|attempt| attempt.state == State::Observed),
-            wrote_unasked: own().any(|attempt| attempt.wrote_unasked),
             let_go: own().any(|attempt| matches!(attempt.state, State::Rejected | State::Released)),
             paused: all().any(|attempt| attempt.paused),
         }

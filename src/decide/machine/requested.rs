@@ -6,11 +6,13 @@
 use jiff::SignedDuration;
 
 use super::proposing::{Past, open, shown, with_copies};
+use super::reconciled::remembered;
 use super::watching::{brought_up_to_date, first_seen, keep};
 use super::{Case, FALLBACK};
 use crate::decide::target::{Plan, plan};
 use crate::decide::{
-    Asked, Decision, Effect, Held, Incident, Mode, Reason, Request, Revision, State, Timings,
+    Asked, Decision, Effect, Held, Incident, Mode, Reason, Request, Revision, RevisionMemory,
+    State, Timings,
 };
 
 /// Answers `request`; no other incident is open.
@@ -30,7 +32,7 @@ pub(super) fn when_requested(case: &Case<'_>, request: &Request) -> Decision {
             let known = case.observed.current_memory().cloned();
             let known = known.unwrap_or_else(|| first_seen(case, current));
             let memory = brought_up_to_date(case, known, current);
-            let incident = proposed(case, request, to, &asks);
+            let incident = proposed(case, (request, &memory), to, &asks);
             let state = incident.state;
             if state == State::Observed {
                 let mut decision = keep(
@@ -47,7 +49,12 @@ pub(super) fn when_requested(case: &Case<'_>, request: &Request) -> Decision {
     }
 }
 
-fn proposed(case: &Case<'_>, request: &Request, to: Revision, asks: &[Held]) -> Incident {
+fn proposed(
+    case: &Case<'_>,
+    (request, memory): (&Request, &RevisionMemory),
+    to: Revision,
+    asks: &[Held],
+) -> Incident {
     let mode = if asks.is_empty() && case.policy.mode != Mode::RequireApproval {
         Mode::Automatic
     } else {
@@ -60,6 +67,7 @@ fn proposed(case: &Case<'_>, request: &Request, to: Revision, asks: &[Held]) -> 
     };
     let (repoint, restored) = with_copies(case, &to);
     let from = case.observed.workload.template.clone();
+    let (reconciler, git_range) = remembered(case, memory, (&to, state));
     let by = request.requested_by.as_deref().unwrap_or("somebody");
     Incident {
         attempt: Past::of_revision(case, &from).attempts + 1,
@@ -87,6 +95,8 @@ fn proposed(case: &Case<'_>, request: &Request, to: Revision, asks: &[Held]) -> 
         approvals: Vec::new(),
         rejected_by: None,
         escalated: false,
+        reconciler,
+        git_range,
         timings: Timings {
             proposed: case.now,
             decided: (state == State::RollingBack).then_some(case.now),

@@ -98,6 +98,8 @@ fn incident(case: &Case<'_>, left: &Revision) -> Incident {
         approvals: Vec::new(),
         rejected_by: None,
         escalated: false,
+        reconciler: None,
+        git_range: None,
         timings: Timings {
             proposed: case.now,
             decided: None,

@@ -1,11 +1,14 @@
 //! One base fixture that would act; each case changes one thing.
 
+mod gitops;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::{SignedDuration, Timestamp};
 
 use super::decide;
 use crate::decide::config::WHOLE;
+use crate::decide::gitops::OnRollback;
 use crate::decide::restoring::{Restoration, restoration};
 use crate::decide::{
     Announcement, Approval, ApprovalTerms, Attempt, Budget, Compatible, Config, ConfigMode,
@@ -96,6 +99,7 @@ pub(in crate::decide) fn policy() -> Policy {
             lasting: seconds(604_800),
             enforcement: Enforcement::Warn,
         },
+        on_rollback: OnRollback::Auto,
     }
 }
 
@@ -216,6 +220,8 @@ fn incident(state: State) -> Incident {
         approvals: Vec::new(),
         rejected_by: None,
         escalated: false,
+        reconciler: None,
+        git_range: None,
         timings: Timings {
             proposed: at(100),
             decided: (state != State::AwaitingApproval).then_some(at(100)),
@@ -338,7 +344,8 @@ fn a_recorded_rollback_is_carried_out_and_the_revision_marked_first() {
         writes(&decision),
         [&Effect::RollBack {
             from: bad(),
-            to: good()
+            to: good(),
+            pause: None,
         }]
     );
     assert_eq!(verdict(&decision, &bad()), Verdict::Bad);
@@ -918,7 +925,8 @@ fn our_own_pause_does_not_stop_the_rollback() {
         writes(&decision),
         [&Effect::RollBack {
             from: bad(),
-            to: good()
+            to: good(),
+            pause: None,
         }]
     );
 }
@@ -947,7 +955,8 @@ fn interrupted_rollback_is_finished_once() {
         writes(&again),
         [&Effect::RollBack {
             from: bad(),
-            to: good()
+            to: good(),
+            pause: None,
         }]
     );
 

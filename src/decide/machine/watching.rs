@@ -3,6 +3,7 @@
 use jiff::{SignedDuration, Timestamp};
 
 use super::proposing::{Past, breached};
+use super::reconciled::{looking, note_commit, restored_by_astern};
 use super::requested::when_requested;
 use super::returned::{left_by_person, went_back};
 use super::{Case, FALLBACK};
@@ -50,10 +51,14 @@ fn judge(case: &Case<'_>) -> Decision {
         return went_back(case, &left);
     }
     let mut memory = brought_up_to_date(case, known, current);
+    let look = note_commit(case, &mut memory);
     let changed = restoring::settle(case.observed, case.policy, &mut memory, case.now);
     let mut decision = judge_revision(case, memory);
     if !changed.is_empty() {
         decision = decision.announcing(Announcement::ConfigChanged(changed));
+    }
+    if look {
+        decision = looking(decision);
     }
     if back_from_quarantine {
         let revision = case.observed.workload.template.clone();
@@ -130,6 +135,9 @@ pub(super) fn brought_up_to_date(
 ) -> RevisionMemory {
     if current.number != memory.number {
         memory.number = current.number;
+        if !restored_by_astern(case, &memory) {
+            memory.git = None;
+        }
         memory.since = case.now;
         memory.rolled_out = None;
         memory.replicas = case.observed.workload.replicas;

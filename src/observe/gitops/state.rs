@@ -88,6 +88,7 @@ pub fn kustomization(object: &Value, deployment: &Value) -> Option<ReconcilerSta
         every: text(object, "/spec/interval").and_then(go_duration),
         revision: text(object, "/status/lastAttemptedRevision").and_then(revision),
         suspended,
+        held_by: Vec::new(),
         managed_by_set: false,
     };
     (knows || entries.is_empty()).then_some(state)
@@ -113,6 +114,7 @@ pub fn helm_release(object: &Value, deployment: &Value) -> ReconcilerState {
         every: text(object, "/spec/interval").and_then(go_duration),
         revision,
         suspended,
+        held_by: Vec::new(),
         managed_by_set: false,
     }
 }
@@ -147,9 +149,26 @@ pub fn application(object: &Value, deployment: &Value) -> Option<ReconcilerState
         every: corrects_drift.then_some(SELF_HEAL),
         revision: argo_revision(object),
         suspended,
+        held_by: held_by(object, deployment),
         managed_by_set: is_made_by_another(object),
     };
     (knows || resources.is_empty()).then_some(state)
+}
+
+/// Returns the Rollbacks beside `deployment` that hold the Application in `object` switched off.
+fn held_by(object: &Value, deployment: &Value) -> Vec<String> {
+    let namespace = text(deployment, "/metadata/namespace").unwrap_or_default();
+    let off = object
+        .pointer("/spec/syncPolicy/automated/enabled")
+        .and_then(Value::as_bool)
+        == Some(false);
+    let marks = marks(object).into_iter().filter(|_| off);
+    marks
+        .filter_map(|mark| {
+            let (place, rollback) = mark.rollback.split_once('/')?;
+            (place == namespace).then(|| rollback.to_owned())
+        })
+        .collect()
 }
 
 fn is_argo_resource(resource: &Value, deployment: &Value) -> bool {

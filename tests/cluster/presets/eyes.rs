@@ -62,6 +62,8 @@ pub(crate) async fn open(bed: &Bed, rows: &[Row], url: &str) -> anyhow::Result<O
         store: Arc::new(Store::default()),
         feeds: Arc::clone(&feeds),
         sources: Arc::clone(&sources),
+        argo_cd_namespace: "argocd".to_owned(),
+        pause_applications: Vec::new(),
         accept_unverified_approvals: false,
     };
     let (sender, mut news) = mpsc::channel(64);

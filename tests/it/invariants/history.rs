@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use astern::decide::gitops::OnRollback;
 use astern::decide::{
     Alert, ApprovalTerms, Bound, Budget, ConfigMode, ConfigTerms, Enforcement, EntryKind,
     ErrorRate, LabelNames, Limit, Mode, OnTimeout, Policy, Preset, Probe, ProbeFailures, PromQl,
@@ -212,6 +213,7 @@ pub(super) fn policy() -> impl Strategy<Value = Policy> {
                         exclude: BTreeSet::new(),
                     },
                     quarantine,
+                    on_rollback: OnRollback::Auto,
                 }
             },
         )

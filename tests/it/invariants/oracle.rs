@@ -182,7 +182,7 @@ impl Oracle {
     fn judge(&self, decision: &Decision) -> Result<(), String> {
         for effect in &decision.effects {
             match effect {
-                Effect::RollBack { from, to } => self.judge_rollback(from, to)?,
+                Effect::RollBack { from, to, pause: _ } => self.judge_rollback(from, to)?,
                 Effect::PauseRollout { from } => self.judge_pause(from)?,
                 Effect::RestoreOwnership { to } => {
                     self.hold(
@@ -199,6 +199,9 @@ impl Oracle {
                         *revision != self.world.workload.template,
                         "what runs is not forgotten",
                     )?;
+                }
+                Effect::LookAtReconciler | Effect::LiftPause { .. } => {
+                    return Err(self.broken("nobody is kept away, so there is nobody to look at"));
                 }
                 Effect::Announce(_)
                 | Effect::Inspect { .. }

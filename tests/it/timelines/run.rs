@@ -261,13 +261,15 @@ fn said(reading: &Reading) -> &'static str {
 
 fn spelled(effect: &Effect) -> String {
     match effect {
-        Effect::RollBack { from, to } => format!("RollBack {} to {}", from.0, to.0),
+        Effect::RollBack { from, to, .. } => format!("RollBack {} to {}", from.0, to.0),
         Effect::RestoreOwnership { to } => format!("RestoreOwnership {}", to.0),
         Effect::PauseRollout { from } => format!("PauseRollout {}", from.0),
         Effect::ResumeRollout => "ResumeRollout".to_owned(),
         Effect::Forget { revision } => format!("Forget {}", revision.0),
         Effect::Inspect { to, .. } => format!("Inspect {}", to.0),
         Effect::KeepConfig { revision } => format!("KeepConfig {}", revision.0),
+        Effect::LookAtReconciler => "LookAtReconciler".to_owned(),
+        Effect::LiftPause { rollback, .. } => format!("LiftPause {rollback}"),
         Effect::Decline { request, .. } => format!("Decline {request}"),
         Effect::Announce(announcement) => format!("Announce {announcement:?}"),
     }

@@ -66,6 +66,7 @@ fn memory() -> RevisionMemory {
         mark: Some("1a2b3c4d/Bad:alice: it leaks".to_owned()),
         config: BTreeMap::new(),
         restored_from: Some(Revision("900d900d".to_owned())),
+        git: Some("main@sha1:bbbb".to_owned()),
     }
 }
 

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::decide::Current;
+use crate::decide::gitops::{Met, Pause, Tool};
 
 fn at(second: i64) -> Timestamp {
     Timestamp::UNIX_EPOCH + SignedDuration::from_millis(1_000_000_250 + second * 1000)
@@ -57,6 +58,14 @@ fn incident(state: State) -> Incident {
         }],
         rejected_by: Some("bob".to_owned()),
         escalated: true,
+        reconciler: Some(Met {
+            title: "Flux Kustomization flux-system/apps".to_owned(),
+            revision: Some("main@sha1:bbbb".to_owned()),
+            pause: Tool::FluxKustomization
+                .pause_annotation()
+                .map(|(key, value)| Pause::Annotation { key, value }),
+        }),
+        git_range: Some("aaaa..bbbb".to_owned()),
         timings: Timings {
             proposed: at(1),
             decided: Some(at(8)),

@@ -80,6 +80,7 @@ fn a_kustomization_corrects_drift() {
         every: Some(SignedDuration::from_mins(10)),
         revision: Some("main@sha1:0bbb".to_owned()),
         suspended: false,
+        held_by: Vec::new(),
         managed_by_set: false,
     };
     let found = kustomization(&flux_kustomization(), &deployment());
@@ -193,6 +194,7 @@ fn an_application_corrects_drift_where_it_heals_itself() {
         every: Some(SignedDuration::from_secs(5)),
         revision: Some("c0ffee".to_owned()),
         suspended: false,
+        held_by: Vec::new(),
         managed_by_set: false,
     };
     let found = application(&argo_application(), &deployment());

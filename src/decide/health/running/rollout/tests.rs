@@ -146,6 +146,8 @@ fn incident(patched: Timestamp) -> Incident {
         approvals: Vec::new(),
         rejected_by: None,
         escalated: false,
+        reconciler: None,
+        git_range: None,
         timings: crate::decide::Timings {
             proposed: at(90),
             decided: Some(at(90)),
