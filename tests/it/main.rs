@@ -5,6 +5,7 @@ mod backtest;
 mod contract;
 mod examples;
 mod generated;
+mod gitops;
 mod invariants;
 mod operator;
 mod parsers;
