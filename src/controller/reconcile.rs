@@ -108,7 +108,7 @@ impl Controller {
         inspection.refused = refused.map_err(Error::Act)?;
         let mut volatile = self.volatile.lock().unwrap_or_else(PoisonError::into_inner);
         let volatile = volatile.entry(key.clone()).or_default();
-        volatile.note(&mut inspection);
+        inspection.may_pause_applications &= !volatile.cannot_pause;
         let known = &mut volatile.inspections;
         known.retain(|known| known.to != inspection.to);
         known.push(inspection);

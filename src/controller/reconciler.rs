@@ -4,11 +4,9 @@ use std::sync::PoisonError;
 
 use super::{Controller, Error};
 use crate::act::{self, pauses};
-use crate::decide::Inspection;
-use crate::decide::gitops::Seen;
+use crate::observe::Look;
 use crate::observe::cache::Key;
 use crate::observe::inspect::look_at_reconciler;
-use crate::observe::{Look, Volatile};
 
 impl Controller {
     /// Looks at the reconciler alone, and keeps what was seen for the next decision.
@@ -34,17 +32,5 @@ impl Controller {
             volatile.cannot_pause = true;
             volatile.inspections.clear();
         }
-    }
-}
-
-impl Volatile {
-    /// Takes over what `inspection` tells of the reconciler, and tells it what is known of it.
-    pub(super) fn note(&mut self, inspection: &mut Inspection) {
-        inspection.may_pause_applications &= !self.cannot_pause;
-        self.reconciler = Some(Seen {
-            at: inspection.at,
-            template: inspection.from.clone(),
-            reconciler: inspection.reconciler.clone(),
-        });
     }
 }

@@ -10,6 +10,7 @@ use super::gitops::{self, rollouts, state::read_state};
 use super::workload::Deployment;
 use super::{Error, Eyes};
 use crate::api::record::answers::suspension;
+use crate::api::record::pause;
 use crate::api::record::revision::RevisionRecord;
 use crate::api::record::text;
 use crate::decide::gitops::{Reconciler, Seen};
@@ -82,6 +83,7 @@ pub async fn look_at_reconciler(eyes: &Eyes, deployment: &Deployment) -> Result<
     Ok(Seen {
         at,
         template: deployment.template.clone(),
+        kept_from: live.as_ref().and_then(pause::mark),
         reconciler: match &live {
             Some(live) => reconciler(eyes, live)
                 .await

@@ -57,7 +57,8 @@ impl Tool {
                 json!({"op": "add", "path": format!("/metadata/{field}"), "value": value})
             })
             .collect();
-        let written = tool.hands.json_patch(&deployment(), operations.into());
+        let target = deployment();
+        let written = tool.hands.json_patch(&target, operations.into());
         written.await.expect("marked");
         tool
     }

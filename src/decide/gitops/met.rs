@@ -34,6 +34,8 @@ pub struct Seen {
     pub at: Timestamp,
     /// What the Deployment asked for then.
     pub template: Revision,
+    /// Our mark on the Deployment then. What was seen before a pause says nothing about its end.
+    pub kept_from: Option<PauseMark>,
     /// `None`: nobody owns the Deployment any more.
     pub reconciler: Option<Reconciler>,
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use jiff::SignedDuration;
 
-use super::reconciled::{pause_is_over, remembered, wrote_unasked};
+use super::reconciled::{pause_may_end, remembered, wrote_unasked};
 use super::watching::{first_hold, keep};
 use super::{Case, FALLBACK};
 use crate::decide::inspection::inspected;
@@ -45,7 +45,7 @@ pub(super) fn breached(
             .with(Effect::Inspect { from, to });
         }
     };
-    if pause_is_over(case) {
+    if pause_may_end(case) {
         return keep(case, memory, Reason::OnProbation, Some(FALLBACK));
     }
     let (mode, caps) = limits(case, (&memory, &to), reading, &asks);

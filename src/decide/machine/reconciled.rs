@@ -129,8 +129,7 @@ pub(super) fn ending_pause(case: &Case<'_>, decision: Decision) -> Decision {
     if rolling_back {
         return decision;
     }
-    let seen = case.observed.reconciler.as_ref();
-    let Some(seen) = seen.filter(|seen| seen.is_fresh(case.now)) else {
+    let Some(seen) = seen_paused(case) else {
         return looking(decision);
     };
     if gitops::is_over(mark, seen.reconciler.as_ref()) {
@@ -141,12 +140,22 @@ pub(super) fn ending_pause(case: &Case<'_>, decision: Decision) -> Decision {
     again(decision, LOOK_EVERY - age)
 }
 
-/// Whether the bad revision came back because Git moved on, and our pause is only about to end.
-pub(super) fn pause_is_over(case: &Case<'_>) -> bool {
+/// Returns the last look at the reconciler, if it was lately and saw our pause as it is now.
+fn seen_paused<'a>(case: &Case<'a>) -> Option<&'a Seen> {
+    let mark = &case.observed.workload.kept_from;
     let seen = case.observed.reconciler.as_ref();
-    let mark = case.observed.workload.kept_from.as_ref();
-    mark.zip(seen.filter(|seen| seen.is_fresh(case.now)))
-        .is_some_and(|(mark, seen)| gitops::is_over(mark, seen.reconciler.as_ref()))
+    seen.filter(|seen| seen.is_fresh(case.now) && seen.kept_from == *mark)
+}
+
+/// Whether the bad revision may have come back because Git moved on, and our pause is about to end.
+pub(super) fn pause_may_end(case: &Case<'_>) -> bool {
+    case.observed
+        .workload
+        .kept_from
+        .as_ref()
+        .is_some_and(|mark| {
+            seen_paused(case).is_none_or(|seen| gitops::is_over(mark, seen.reconciler.as_ref()))
+        })
 }
 
 /// An Application is switched off before the template is written. An incident that ends in between

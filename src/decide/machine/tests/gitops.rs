@@ -1,5 +1,7 @@
 //! A GitOps reconciler deploys the workload.
 
+mod commits;
+
 use super::*;
 use crate::decide::gitops::{Met, Pause, PauseMark, Reconciler, ReconcilerState, Seen, Tool};
 
@@ -78,6 +80,7 @@ fn seen(observed: &mut Observed, at: Timestamp, reconciler: Option<Reconciler>) 
     observed.reconciler = Some(Seen {
         at,
         template: observed.workload.template.clone(),
+        kept_from: observed.workload.kept_from.clone(),
         reconciler,
     });
 }
@@ -221,7 +224,8 @@ fn whoever_fought_before_is_not_trusted_to_have_moved() {
     let mut fought = again(Some(COMMIT), deploying(NEXT));
     fought.past[0].state = State::Superseded;
     assert_eq!(proposed(&fought, &policy()).state, State::AwaitingApproval);
-    let in_spite = marked(again(Some(COMMIT), kept_away(COMMIT)), COMMIT);
+    let mut in_spite = marked(again(Some(COMMIT), kept_away(COMMIT)), COMMIT);
+    seen(&mut in_spite, at(100), Some(kept_away(COMMIT)));
     assert_eq!(
         proposed(&in_spite, &policy()).state,
         State::AwaitingApproval
@@ -291,6 +295,16 @@ fn a_pause_ends_when_it_has_no_purpose() {
     assert!(ends(COMMIT, Some(kept_away(NEXT)), &disabled));
     // Nobody knows when Git moves.
     assert!(!ends("", Some(kept_away(NEXT)), &auto));
+    // A look from before the pause says nothing about it.
+    let mut early = marked(resting(), COMMIT);
+    early.reconciler = Some(Seen {
+        at: at(100),
+        template: good(),
+        kept_from: None,
+        reconciler: Some(kustomization()),
+    });
+    let decision = decided(&early, &auto, 110);
+    assert!(looks(&decision) && !lifted(&decision));
     // A person has ended it; the mark must not claim a later pause of theirs.
     assert!(ends(COMMIT, Some(kustomization()), &auto));
     assert!(ends(COMMIT, None, &auto));
@@ -305,8 +319,8 @@ fn the_sync_of_an_application_comes_on_again() {
     seen(&mut observed, at(100), Some(off.clone()));
     assert!(!lifted(&decided(&observed, &policy(), 110)));
 
-    let mark = observed.workload.kept_from.as_mut().expect("marked");
-    mark.revision = BEFORE.to_owned();
+    let mut observed = marked(resting(), BEFORE);
+    seen(&mut observed, at(100), Some(off));
     let decision = decided(&observed, &policy(), 110);
     assert!(decision.effects.contains(&Effect::LiftPause {
         rollback: "checkout-bad0-1".to_owned(),
@@ -348,54 +362,4 @@ fn an_incident_ends_only_after_its_application_is_on_again() {
     let on = reconciler(Tool::ArgoCd, true);
     seen(&mut observed, at(110), Some(on));
     assert!(!open(&decided(&observed, &policy(), 110)));
-}
-
-fn released() -> Observed {
-    let mut observed = deployed_by(kustomization(), false, breached());
-    observed.evidence.clear();
-    observed.inspections.clear();
-    observed
-}
-
-fn commit(observed: &Observed, second: i64) -> (Option<String>, bool) {
-    let decision = decided(observed, &policy(), second);
-    let known = &decision.memory.revisions[&bad()];
-    (known.git.clone(), looks(&decision))
-}
-
-#[test]
-fn the_commit_that_brought_a_revision_is_looked_for_in_its_first_minutes() {
-    let mut observed = released();
-    let since = observed.memory.revisions[&bad()].since;
-    assert_eq!(commit(&observed, 100), (None, true));
-    // The reconciler is not there yet.
-    seen(&mut observed, at(100), Some(deploying(BEFORE)));
-    assert_eq!(commit(&observed, 110), (None, false));
-    assert_eq!(commit(&observed, 160), (None, true));
-    seen(&mut observed, at(160), Some(deploying(COMMIT)));
-    assert_eq!(commit(&observed, 160), (Some(COMMIT.to_owned()), false));
-    let late = since.duration_since(at(0)).as_secs() + 301;
-    observed.reconciler = None;
-    assert_eq!(commit(&observed, late), (None, false));
-}
-
-#[test]
-fn an_incident_says_what_changed_in_git() {
-    let mut observed = deployed_by(kustomization(), false, breached());
-    let commits = ["a".repeat(40), "b".repeat(40)];
-    let [before, after] = commits.clone().map(|commit| format!("main@sha1:{commit}"));
-    observed
-        .memory
-        .revisions
-        .get_mut(&good())
-        .expect("known")
-        .git = Some(before);
-    observed
-        .memory
-        .revisions
-        .get_mut(&bad())
-        .expect("known")
-        .git = Some(after);
-    let range = proposed(&observed, &policy()).git_range;
-    assert_eq!(range, Some(commits.join("..")));
 }
