@@ -154,7 +154,8 @@ async fn a_kustomization_is_kept_away_until_git_moves_and_once_more_after_that()
     flux.until("it recovers", has_states(&["Recovered"])).await;
     let writes = template_writes(&cluster);
     assert_eq!(writes.len(), 1);
-    assert!(writes[0].body.to_string().contains(PAUSE), "one write");
+    let written = writes[0].body.to_string();
+    assert!(written.contains(&PAUSE.replace("/", "~1")), "{written}");
     assert_eq!(mark(&cluster, PAUSE).as_deref(), Some("disabled"));
     let told = message(&cluster);
     assert!(told.contains(&format!("{PAUSE}-")), "{told}");
