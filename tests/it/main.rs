@@ -2,6 +2,7 @@
 
 mod architecture;
 mod backtest;
+mod config;
 mod contract;
 mod examples;
 mod generated;
