@@ -117,6 +117,7 @@ pub struct RollbackStatus {
     /// seen: the fault is then in what the application does.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = bounds::FINDINGS))]
+    #[x_kube(merge_strategy = ListMerge::Atomic)]
     pub diagnosis: Vec<RecordedFinding>,
     /// What the bad revision cost, as far as requests were counted. Absent where no trigger counts
     /// them.

@@ -1823,6 +1823,7 @@ fn an_operator_that_starts_after_the_patch_asks_by_the_recorded_name() {
 fn a_proposal_is_told_with_its_diagnosis_and_without_a_code_a_little_later() {
     let mut observed = with_replica_set(during(State::AwaitingApproval), "checkout-bad");
     observed.diagnosed = vec![diagnosed(bad(), 100, "pod/a")];
+    observed.approvals_are_checked = false;
     let found = |observed: &Observed, second| {
         let decision = decided(observed, &asking(), second);
         decision.memory.incident.expect("open").found.diagnosis
@@ -1933,8 +1934,11 @@ fn recovery_waits_for_its_traffic_and_looks_for_it_last() {
     assert_eq!(decision.reason, Reason::Incident(State::Verifying));
     assert_eq!(decision.look_again, Some(seconds(10)));
 
-    let stale = decide(&passing(Some(left_behind())), &policy(), at(120));
-    assert_eq!(writes(&stale), [&follow]);
+    let mut stale = passing(Some(left_behind()));
+    if let Some(followed) = &mut stale.followed {
+        followed.at = at(100);
+    }
+    assert_eq!(writes(&decide(&stale, &policy(), at(110))), [&follow]);
     check_closes(&passing(Some(Traffic::default())), 110, State::Recovered);
 }
 
