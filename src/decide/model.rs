@@ -297,6 +297,7 @@ impl Effect {
             | Self::PauseRollout { .. }
             | Self::ResumeRollout
             | Self::Forget { .. }
+            | Self::KeepConfig { .. }
             | Self::Decline { .. }
             | Self::Announce(_) => false,
         }

@@ -107,7 +107,7 @@ fn found(case: &Case<'_>, incident: &Incident) -> Found {
     if workload.template == incident.from && workload.replica_set.is_some() {
         found.from_replica_set.clone_from(&workload.replica_set);
     }
-    if workload.template == incident.to && workload.replica_set.is_some() {
+    if workload.template == *incident.target() && workload.replica_set.is_some() {
         found.to_replica_set.clone_from(&workload.replica_set);
     }
     if let Some(answer) = of_bad(case, incident)
@@ -129,7 +129,7 @@ fn found(case: &Case<'_>, incident: &Incident) -> Found {
     let lately = case.now.saturating_sub(DIAGNOSIS_FRESH);
     let restored = diagnosed(
         case.observed,
-        &incident.to,
+        incident.target(),
         lately.unwrap_or(Timestamp::MIN),
     );
     if let Some(answer) = restored.filter(|_| unsuccessful) {

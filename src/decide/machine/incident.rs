@@ -232,8 +232,8 @@ fn go_on_verifying(case: &Case<'_>, incident: &Incident, again: SignedDuration) 
 
 /// Everything else has passed for long enough. What is left to see is that users get there.
 fn follow_traffic(case: &Case<'_>, incident: &Incident, deadline: Timestamp) -> Decision {
-    let Some(traffic) = followed(case.observed, &incident.to, case.now) else {
-        let (from, to) = (incident.from.clone(), incident.to.clone());
+    let Some(traffic) = followed(case.observed, incident.target(), case.now) else {
+        let (from, to) = (incident.from.clone(), incident.target().clone());
         return go_on_verifying(case, incident, SignedDuration::ZERO)
             .with(Effect::FollowTraffic { from, to });
     };
