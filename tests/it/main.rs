@@ -4,6 +4,7 @@ mod architecture;
 mod backtest;
 mod contract;
 mod examples;
+mod finding;
 mod generated;
 mod invariants;
 mod operator;
