@@ -240,8 +240,11 @@ pub async fn carry_out(
                 None => Ok(None),
             };
         }
-        // The controller does these: a look, and writes to other objects.
-        Effect::Inspect { .. } | Effect::KeepConfig { .. } => return Ok(None),
+        // The controller does these: looks, and writes to other objects.
+        Effect::Inspect { .. }
+        | Effect::Diagnose { .. }
+        | Effect::FollowTraffic { .. }
+        | Effect::KeepConfig { .. } => return Ok(None),
         Effect::Announce(announcement) => {
             tell(hands, scene, announcement, incident).await;
             return Ok(None);

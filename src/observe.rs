@@ -37,7 +37,8 @@ use crate::api::parse::ParsedPolicy;
 use crate::api::record::revision::RevisionRecord;
 use crate::api::record::time;
 use crate::decide::{
-    Attention, Config, Entry, Inspection, Observed, Policy, Request, State, Verdict, Workload,
+    Attention, Config, Diagnosed, Entry, Followed, Inspection, Observed, Policy, Request, State,
+    Verdict, Workload,
 };
 use crate::port::{self, Cluster, ObjectRef, Selection, kinds};
 
@@ -93,6 +94,8 @@ pub struct Volatile {
     pub inspections: Vec<Inspection>,
     /// What config held when it was last seen to change, and when that was.
     pub config: Option<(Config, Timestamp)>,
+    pub diagnosed: Vec<Diagnosed>,
+    pub followed: Option<Followed>,
 }
 
 /// What was seen of one workload.
@@ -218,6 +221,8 @@ fn remembered_of(
         passing_since: volatile.passing_since,
         refusal: volatile.refusal.clone(),
         inspections: volatile.inspections.clone(),
+        diagnosed: volatile.diagnosed.clone(),
+        followed: volatile.followed.clone(),
         requests: requests(remembered),
         marks: deployment.marks.clone(),
         ..Observed::default()

@@ -64,9 +64,12 @@ impl Controller {
                 refusal: None,
                 inspections: volatile.inspections,
                 config: look.observed.config.clone().zip(look.observed.config_since),
+                diagnosed: volatile.diagnosed,
+                followed: volatile.followed,
             },
         );
-        let result = self.act(key, &look, &policy.policy, &decision).await;
+        let acting = self.act(key, &look, &policy.policy, &decision);
+        let result = self.beside(key, &decision, acting).await;
         drop(gate);
         self.summarize(key, &policy_key, &look, &decision);
         self.told_refusal(key, &result);
@@ -76,6 +79,7 @@ impl Controller {
                 self.inspect(key, &look, &policy.policy, (from, to)).await?;
             }
         }
+        self.follow_traffic(key, &look, &decision).await;
         Ok(decision.look_again)
     }
 
@@ -160,7 +164,7 @@ impl Controller {
                 continue;
             }
             let done = act::carry_out(&self.hands, &scene, effect, incident).await?;
-            if !matches!(effect, Effect::Announce(_) | Effect::Inspect { .. }) {
+            if !effect.is_look() && !matches!(effect, Effect::Announce(_)) {
                 tracing::info!(?key, ?effect, "carried out");
             }
             written.extend(done);

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 
-use super::{ApprovalTerms, Mode, Revision, RollbackTerms, Workload};
+use super::{ApprovalTerms, Found, Mode, Revision, RollbackTerms, Workload};
 
 /// Where an incident stands. The words are those of `Rollback.status`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -115,6 +115,8 @@ pub struct Incident {
     /// The time-out passed, and people were told again.
     pub escalated: bool,
     pub timings: Timings,
+    /// What was found out on the way.
+    pub found: Found,
 }
 
 impl Incident {

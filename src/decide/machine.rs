@@ -4,6 +4,7 @@
 //! stands in [`super::holds`]. This file only puts them in order.
 
 mod asking;
+mod finding;
 mod incident;
 mod proposing;
 mod recovery;
@@ -41,6 +42,7 @@ pub fn decide(observed: &Observed, policy: &Policy, now: Timestamp) -> Decision 
         Some(incident) if incident.state.is_open() => incident::when_open(&case, incident),
         Some(_) | None => watching::when_watching(&case),
     };
+    finding::write_down(&case, &mut decision);
     if policy.mode > Mode::Disabled {
         let next = quarantine::update(&mut decision.memory, policy, now);
         decision.look_again = decision.look_again.into_iter().chain(next).min();

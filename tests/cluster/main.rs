@@ -6,6 +6,7 @@ mod bad_input;
 mod blind;
 mod chart;
 mod contract;
+mod diagnosis;
 mod hostile;
 mod killed;
 mod next_deploy;

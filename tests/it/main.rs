@@ -5,6 +5,7 @@ mod backtest;
 mod config;
 mod contract;
 mod examples;
+mod finding;
 mod generated;
 mod invariants;
 mod operator;

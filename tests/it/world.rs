@@ -6,10 +6,11 @@
 
 use std::collections::BTreeMap;
 
+use astern::decide::traffic::Traffic;
 use astern::decide::{
-    self, Attempt, Attention, Availability, Current, Decision, Effect, Entry, EntryKind, Evidence,
-    Firing, Incident, Inspection, Memory, Observed, Pod, PodCounters, Policy, RestartCount,
-    Revision, Sample, TriggerKind, Unknown, ValueAt, Workload,
+    self, Attempt, Attention, Availability, Current, Decision, Diagnosed, Effect, Entry, EntryKind,
+    Evidence, Firing, Followed, Incident, Inspection, Memory, Observed, Pod, PodCounters, Policy,
+    RestartCount, Revision, Sample, TriggerKind, Unknown, ValueAt, Workload,
 };
 use jiff::{SignedDuration, Timestamp};
 
@@ -109,6 +110,8 @@ pub(crate) struct World {
     /// What the process remembers.
     pub(crate) passing_since: Option<Timestamp>,
     pub(crate) inspections: Vec<Inspection>,
+    diagnosed: Vec<Diagnosed>,
+    followed: Option<Followed>,
     rollout_started: Timestamp,
     /// When the ReplicaSet of each revision was made.
     replica_sets: BTreeMap<Revision, Timestamp>,
@@ -127,6 +130,10 @@ pub(crate) struct World {
 /// Returns the moment `second` seconds after the beginning of the test.
 pub(crate) fn at(second: i64) -> Timestamp {
     Timestamp::UNIX_EPOCH + SignedDuration::from_secs(1_700_000_000 + second)
+}
+
+fn replica_set(revision: &Revision) -> String {
+    format!("checkout-{}", revision.short())
 }
 
 pub(crate) fn revision(name: &str) -> Revision {
@@ -148,6 +155,7 @@ impl World {
                     number: 1,
                     created: day_ago,
                 }),
+                replica_set: Some(replica_set(running)),
                 replicas: 2,
                 rolled_out: true,
                 rolling_update: true,
@@ -162,6 +170,8 @@ impl World {
             recorded: None,
             passing_since: None,
             inspections: Vec::new(),
+            diagnosed: Vec::new(),
+            followed: None,
             rollout_started: day_ago,
             replica_sets: BTreeMap::from([(running.clone(), day_ago)]),
             number: 1,
@@ -191,6 +201,8 @@ impl World {
             fresh_code: format!("code{}", self.codes),
             passing_since: self.passing_since,
             inspections: self.inspections.clone(),
+            diagnosed: self.diagnosed.clone(),
+            followed: self.followed.clone(),
             ..Observed::default()
         };
         if observed.attention(&self.policy) > Attention::None && self.workload.current.is_some() {
@@ -351,6 +363,7 @@ impl World {
         if self.workload.paused {
             // The Deployment controller makes no ReplicaSet while paused.
             self.workload.current = None;
+            self.workload.replica_set = None;
             self.workload.rolled_out = false;
             self.pods.clear();
         } else {
@@ -373,6 +386,7 @@ impl World {
     fn roll_out(&mut self) {
         self.number += 1;
         let template = self.workload.template.clone();
+        self.workload.replica_set = Some(replica_set(&template));
         let created = *self.replica_sets.entry(template).or_insert(self.now);
         self.workload.current = Some(Current {
             number: self.number,
@@ -419,6 +433,8 @@ impl World {
     pub(crate) fn restart(&mut self) {
         self.passing_since = None;
         self.inspections.clear();
+        self.diagnosed.clear();
+        self.followed = None;
     }
 
     /// The writes that a decision asks for, in the order in which they are made.
@@ -516,6 +532,20 @@ impl World {
                     to: to.clone(),
                     ..Inspection::default()
                 }];
+            }
+            Effect::Diagnose { revision, .. } => {
+                self.diagnosed = vec![Diagnosed {
+                    at: self.now,
+                    revision: revision.clone(),
+                    findings: Vec::new(),
+                }];
+            }
+            Effect::FollowTraffic { to, .. } => {
+                self.followed = Some(Followed {
+                    at: self.now,
+                    to: to.clone(),
+                    traffic: Traffic::default(),
+                });
             }
             Effect::Announce(_) | Effect::Decline { .. } | Effect::KeepConfig { .. } => {}
         }

@@ -95,6 +95,8 @@ impl Judged {
             | Effect::Forget { .. }
             | Effect::Inspect { .. }
             | Effect::KeepConfig { .. }
+            | Effect::Diagnose { .. }
+            | Effect::FollowTraffic { .. }
             | Effect::Decline { .. } => {}
         }
     }

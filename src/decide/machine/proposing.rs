@@ -10,8 +10,8 @@ use crate::decide::inspection::inspected;
 use crate::decide::model::Announcement;
 use crate::decide::target::{Plan, plan};
 use crate::decide::{
-    ApprovalTerms, Decision, Effect, Held, Hold, Incident, Measurement, Mode, OnTimeout, Reason,
-    Revision, RevisionMemory, State, Timings, TriggerReading, Verdict, target,
+    ApprovalTerms, Decision, Effect, Found, Held, Hold, Incident, Measurement, Mode, OnTimeout,
+    Reason, Revision, RevisionMemory, State, Timings, TriggerReading, Verdict, target,
 };
 
 pub(super) fn breached(
@@ -82,6 +82,7 @@ pub(super) fn breached(
         approvals: Vec::new(),
         rejected_by: None,
         escalated: false,
+        found: Found::default(),
         timings: Timings {
             proposed: case.now,
             decided: (state == State::RollingBack).then_some(case.now),

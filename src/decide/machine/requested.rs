@@ -10,7 +10,7 @@ use super::watching::{brought_up_to_date, first_seen, keep};
 use super::{Case, FALLBACK};
 use crate::decide::target::{Plan, plan};
 use crate::decide::{
-    Asked, Decision, Effect, Held, Incident, Mode, Reason, Request, Revision, State, Timings,
+    Asked, Decision, Effect, Found, Held, Incident, Mode, Reason, Request, Revision, State, Timings,
 };
 
 /// Answers `request`; no other incident is open.
@@ -87,6 +87,7 @@ fn proposed(case: &Case<'_>, request: &Request, to: Revision, asks: &[Held]) -> 
         approvals: Vec::new(),
         rejected_by: None,
         escalated: false,
+        found: Found::default(),
         timings: Timings {
             proposed: case.now,
             decided: (state == State::RollingBack).then_some(case.now),

@@ -203,6 +203,8 @@ impl Oracle {
                 Effect::Announce(_)
                 | Effect::Inspect { .. }
                 | Effect::KeepConfig { .. }
+                | Effect::Diagnose { .. }
+                | Effect::FollowTraffic { .. }
                 | Effect::Decline { .. } => {}
             }
         }
