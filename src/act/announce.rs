@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use super::{Hands, Scene};
 use crate::api::render::{self, Note, Place};
 use crate::api::{names, template};
-use crate::decide::{Announcement, Incident, Workload};
+use crate::decide::{Announcement, Hold, Incident, Workload};
 use crate::port::{Kind, kinds};
 
 /// Enough for every open incident of a large cluster; past it, repeats are possible but harmless,
@@ -59,6 +59,25 @@ pub async fn missing_policy(hands: &Hands, namespace: &str, workload: &Workload,
     let deployment = reference(kinds::DEPLOYMENTS, &scene, &workload.name);
     let note = render::missing_policy(policy);
     send(hands, &scene, &note, (&deployment, None)).await;
+}
+
+/// Tells on the Deployment that its opting out keeps a policy from guarding it, once per release.
+pub async fn opted_out(hands: &Hands, namespace: &str, workload: &Workload) {
+    let revisions = BTreeMap::new();
+    let scene = Scene {
+        namespace,
+        workload,
+        revisions: &revisions,
+        open: None,
+        requests: &[],
+    };
+    announce(
+        hands,
+        &scene,
+        &Announcement::Held(Hold::OptedOut.into()),
+        None,
+    )
+    .await;
 }
 
 /// Tells, on the Deployment whose rollback was one too many, that the breaker opened.

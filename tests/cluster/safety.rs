@@ -33,14 +33,18 @@ async fn settled(label: &str, mode: &str) -> anyhow::Result<Stage<'static>> {
 }
 
 /// Applies a policy and a first good release, and waits until that is known good.
-async fn settle(stage: &Stage<'_>, policy: &Value, deployment: &Value) -> anyhow::Result<()> {
+pub(crate) async fn settle(
+    stage: &Stage<'_>,
+    policy: &Value,
+    deployment: &Value,
+) -> anyhow::Result<()> {
     stage.bed.apply(&policy.to_string()).await?;
     stage.bed.apply(&deployment.to_string()).await?;
     stage.until_verdict(GOOD, "Good").await
 }
 
 /// Returns a policy that judges by restarts alone, and soon.
-fn policy(stage: &Stage<'_>, mode: &str) -> Value {
+pub(crate) fn policy(stage: &Stage<'_>, mode: &str) -> Value {
     let mut policy = stage.policy(mode);
     let spec = &mut policy["spec"];
     spec["probation"] = json!("3s");
@@ -95,10 +99,33 @@ async fn is_left_alone(stage: &Stage<'_>) -> anyhow::Result<()> {
 }
 
 /// Returns the only Rollback there is.
-async fn the_rollback(stage: &Stage<'_>) -> anyhow::Result<Value> {
+pub(crate) async fn the_rollback(stage: &Stage<'_>) -> anyhow::Result<Value> {
     let mut rollbacks = stage.list(Kind::Rollbacks).await?;
     ensure!(rollbacks.len() == 1, "{rollbacks:?}");
     rollbacks.pop().context("counted before")
+}
+
+/// Returns a first release whose rollouts take a while, so that one can be stopped.
+pub(crate) fn slow_to_roll_out(stage: &Stage<'_>) -> Value {
+    let mut deployment = stage.deployment(GOOD);
+    deployment["spec"]["minReadySeconds"] = json!(5);
+    deployment
+}
+
+/// Approves a Rollback as the administrator, the way its message says.
+pub(crate) async fn approve(stage: &Stage<'_>, name: &str) -> anyhow::Result<()> {
+    let mut code = Value::Null;
+    stage
+        .until("the code is told", async || {
+            let rollback = stage.get(Kind::Rollbacks, name).await?;
+            code = rollback["status"]["code"].clone();
+            Ok(code.is_string())
+        })
+        .await?;
+    let code = word(&code);
+    let answer = format!("astern.dev/approve={name}/{code}:astern-testbed-admin");
+    kubectl(stage, &["annotate", "rollback", name, &answer]).await?;
+    Ok(())
 }
 
 /// Runs kubectl as the administrator in the namespace of the stage.
@@ -111,7 +138,7 @@ async fn kubectl(stage: &Stage<'_>, arguments: &[&str]) -> anyhow::Result<String
 }
 
 /// Creates an object, as an attacker or a person does.
-async fn create(stage: &Stage<'_>, kind: Kind, object: &Value) -> anyhow::Result<()> {
+pub(crate) async fn create(stage: &Stage<'_>, kind: Kind, object: &Value) -> anyhow::Result<()> {
     let request = Request::new(kind.path(&stage.namespace));
     let request = request.create(&PostParams::default(), object.to_string().into())?;
     stage.bed.client().request::<Value>(request).await?;

@@ -29,7 +29,8 @@ pub struct RevisionRecord {
 
 /// Returns the record in `object`, or `None` when it is not one of ours or makes no sense.
 ///
-/// The identity is computed from the immutable template, never taken from a label or annotation.
+/// The identity is computed from the immutable template, never taken from a label or annotation. One
+/// that says otherwise is not a record of this template.
 #[must_use]
 pub fn read(object: &Value) -> Option<RevisionRecord> {
     let owner = controller(object)?;
@@ -40,6 +41,11 @@ pub fn read(object: &Value) -> Option<RevisionRecord> {
         return None;
     }
     let recorded = object.pointer("/data/template")?;
+    let revision = template::revision(recorded);
+    // Nobody can change the data, but anybody who may can make a record anew below the old marks.
+    if annotation(object, names::DIGEST)? != revision.0 {
+        return None;
+    }
     Some(RevisionRecord {
         namespace: text(object, "/metadata/namespace")?.to_owned(),
         name: text(object, "/metadata/name")?.to_owned(),
@@ -47,7 +53,7 @@ pub fn read(object: &Value) -> Option<RevisionRecord> {
         resource_version: text(object, "/metadata/resourceVersion")?.to_owned(),
         deployment: owner.get("name")?.as_str()?.to_owned(),
         deployment_uid: deployment_uid.to_owned(),
-        revision: template::revision(recorded),
+        revision,
         memory: memory(object)?,
         images: template::images(recorded),
         facts: template::facts(recorded),

@@ -4,6 +4,7 @@ use jiff::SignedDuration;
 
 use super::watching::{first_hold, keep};
 use super::{Case, FALLBACK};
+use crate::decide::inspection::inspected;
 use crate::decide::model::Announcement;
 use crate::decide::target::{Plan, plan};
 use crate::decide::{
@@ -28,7 +29,10 @@ pub(super) fn breached(
         unlooked(case)
     };
     let (to, asks) = match planned {
-        Plan::Go { to, asks } => (to, asks),
+        Plan::Go { to, asks } => match refused_again(case, &past, &to) {
+            Some(held) => return hold_back(case, memory, held),
+            None => (to, asks),
+        },
         Plan::Held(held) => return hold_back(case, memory, held),
         Plan::Inspect(to) => {
             let from = case.observed.workload.template.clone();
@@ -84,6 +88,16 @@ pub(super) fn breached(
         },
     };
     open(case, memory, incident)
+}
+
+/// A rollback that the API server refused once is not proposed again while it still refuses it: nobody
+/// could carry it out, whoever agreed.
+fn refused_again(case: &Case<'_>, past: &Past, to: &Revision) -> Option<Held> {
+    let refusal = inspected(case.observed, to, case.now)?.refused.clone()?;
+    past.failed.then_some(Held {
+        hold: Hold::DryRunRefused,
+        detail: refusal,
+    })
 }
 
 fn hold_back(case: &Case<'_>, memory: RevisionMemory, held: Held) -> Decision {
@@ -209,6 +223,7 @@ pub(super) struct Past {
     pub(super) observed: bool,
     wrote_unasked: bool,
     let_go: bool,
+    failed: bool,
     paused: bool,
 }
 
@@ -229,6 +244,7 @@ impl Past {
             observed: own().any(|attempt| attempt.state == State::Observed),
             wrote_unasked: own().any(|attempt| attempt.wrote_unasked),
             let_go: own().any(|attempt| matches!(attempt.state, State::Rejected | State::Released)),
+            failed: own().any(|attempt| attempt.state == State::Failed),
             paused: all().any(|attempt| attempt.paused),
         }
     }

@@ -6,12 +6,12 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::decide;
 use crate::decide::{
-    Announcement, Approval, ApprovalTerms, Attempt, Budget, Compatible, ConfigMode, ConfigTerms,
-    Counters, Current, Decision, Effect, Enforcement, Entry, EntryKind, ErrorRate, Evidence, Facts,
-    Hold, Incident, Inspection, LabelNames, Limit, Memory, Mode, Observed, OnTimeout, Pod,
-    PodCounters, Policy, Preset, Proof, QuarantineTerms, Rate, Ratio, Reason, Request, Requests,
-    RestartCount, Restarts, Revision, RevisionMemory, RollbackTerms, Sample, Schema, Shape, State,
-    Suspension, Timings, Trigger, TriggerKind, Unknown, Verdict, Workload,
+    Announcement, Approval, ApprovalTerms, Asked, Attempt, Budget, Compatible, ConfigMode,
+    ConfigTerms, Counters, Current, Decision, Effect, Enforcement, Entry, EntryKind, ErrorRate,
+    Evidence, Facts, Hold, Incident, Inspection, LabelNames, Limit, Memory, Mode, Observed,
+    OnTimeout, Pod, PodCounters, Policy, Preset, Proof, QuarantineTerms, Rate, Ratio, Reason,
+    Request, Requests, RestartCount, Restarts, Revision, RevisionMemory, RollbackTerms, Sample,
+    Schema, Shape, State, Suspension, Timings, Trigger, TriggerKind, Unknown, Verdict, Workload,
 };
 
 pub(super) fn at(second: i64) -> Timestamp {
@@ -1373,6 +1373,19 @@ fn what_the_api_server_would_refuse_ends_as_failed_with_its_words() {
     );
 }
 
+#[test]
+fn what_is_refused_still_is_not_proposed_again() {
+    let mut observed = breached();
+    observed.past.push(attempt(State::Failed, true));
+    check_opens(&observed, &policy(), State::AwaitingApproval);
+    observed.inspections[0].refused = Some("denied the request: no v1 here".to_owned());
+    let decision = decided(&observed, &policy(), 100);
+    assert_eq!(decision.memory.incident, None);
+    assert_eq!(decision.reason, Reason::Held(Hold::DryRunRefused));
+    observed.past.clear();
+    check_opens(&observed, &policy(), State::RollingBack);
+}
+
 fn request(to: Option<&str>) -> Request {
     Request {
         name: "please".to_owned(),
@@ -1403,6 +1416,22 @@ fn whoever_asks_for_a_rollback_gets_one() {
 #[test]
 fn a_policy_that_wants_approvals_wants_them_for_requests_too() {
     check_opens(&asked_for(None), &asking(), State::AwaitingApproval);
+}
+
+#[test]
+fn what_people_go_back_from_is_withdrawn_and_what_triggers_convict_is_bad() {
+    for (request, verdict) in [(None, Verdict::Bad), (Some("please"), Verdict::Withdrawn)] {
+        let mut observed = during(State::RollingBack);
+        if let Some(incident) = &mut observed.memory.incident {
+            incident.request = request.map(|name| Asked {
+                name: name.to_owned(),
+                requested_by: None,
+                reason: "it smells".to_owned(),
+            });
+        }
+        let decision = decided(&observed, &policy(), 101);
+        assert_eq!(decision.memory.revisions[&bad()].verdict, verdict);
+    }
 }
 
 #[test]

@@ -60,7 +60,10 @@ fn a_storm_of_bad_releases_trips_the_breaker_after_the_allowed_number() {
             })
             .await?;
         let lease = fleet.lease().await?;
-        ensure!(lease["metadata"]["annotations"][BREAKER].is_null(), "{lease}");
+        ensure!(
+            lease["metadata"]["annotations"][BREAKER].is_null(),
+            "{lease}"
+        );
         Ok(())
     });
 }
@@ -74,7 +77,9 @@ impl<'a> Fleet<'a> {
     /// Deploys `count` and waits until all are known good.
     pub(super) async fn settle(stage: &'a Stage<'a>, count: usize) -> anyhow::Result<Self> {
         let mut policy = policy(stage, "Automatic");
-        policy["spec"]["targetRefs"] = Value::Null;
+        if let Some(spec) = policy["spec"].as_object_mut() {
+            spec.remove("targetRefs");
+        }
         policy["spec"]["selector"] = json!({"matchLabels": {"fleet": "shop"}});
         stage.bed.apply(&policy.to_string()).await?;
         let deployments = (0..count).map(|index| Self::deployment(stage, index).to_string());

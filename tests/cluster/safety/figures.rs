@@ -3,12 +3,12 @@
 use anyhow::{Context as _, ensure};
 use astern_testbed::audit::Tally;
 use jiff::{SignedDuration, Timestamp};
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::breaker::Fleet;
-use super::{kubectl, policy, settle, settled};
+use super::{approve, policy, settle, slow_to_roll_out};
 use crate::{
-    objects::{Kind, word},
+    objects::word,
     stage::Stage,
     support::{CRASHING, GOOD, installed, run},
 };
@@ -20,7 +20,11 @@ const APART: [&str; 3] = ["leases", "events", "configmaps"];
 #[test]
 fn a_plain_rollback_takes_two_writes_to_the_deployment_and_eight_in_all() {
     run(async {
-        let stage = settled("writes", "Automatic").await?;
+        let stage = Stage::set(installed().await?, "writes").await?;
+        let mut policy = policy(&stage, "Automatic");
+        // Long enough for readings to come and go.
+        policy["spec"]["rollback"]["recovery"]["for"] = json!("8s");
+        settle(&stage, &policy, &stage.deployment(GOOD)).await?;
         stage.heartbeats(3).await?;
         stage.deploy(CRASHING).await?;
         stage.until_states(&["Recovered"]).await?;
@@ -35,19 +39,18 @@ fn a_rollback_with_pause_and_approval_takes_fourteen_writes() {
         let stage = Stage::set(installed().await?, "writes").await?;
         let mut policy = policy(&stage, "RequireApproval");
         policy["spec"]["pauseRollout"] = json!(true);
-        // So that the bad rollout cannot be complete before it is stopped.
-        let mut deployment = stage.deployment(GOOD);
-        deployment["spec"]["minReadySeconds"] = json!(5);
-        settle(&stage, &policy, &deployment).await?;
+        settle(&stage, &policy, &slow_to_roll_out(&stage)).await?;
         stage.heartbeats(3).await?;
         stage.deploy(CRASHING).await?;
         stage.until_states(&["AwaitingApproval"]).await?;
         let rollback = super::the_rollback(&stage).await?;
         let name = word(&rollback["metadata"]["name"]);
-        let code = word(&code(&stage, &name).await?);
-        ensure!(stage.live().await?["spec"]["paused"] == true);
-        let answer = format!("astern.dev/approve={name}/{code}:astern-testbed-admin");
-        kubectl(&stage, &["annotate", "rollback", &name, &answer]).await?;
+        stage
+            .until("the rollout is paused", async || {
+                Ok(stage.live().await?["spec"]["paused"] == true)
+            })
+            .await?;
+        approve(&stage, &name).await?;
         stage.until_states(&["Recovered"]).await?;
         stage.heartbeats(4).await?;
         ensure!(stage.live().await?["spec"]["paused"].is_null());
@@ -55,30 +58,23 @@ fn a_rollback_with_pause_and_approval_takes_fourteen_writes() {
     });
 }
 
-/// Counts from the first write of the incident on.
+/// Counts from the first write of the incident until its end is on record.
 fn is_frugal(stage: &Stage<'_>, to_deployment: usize, in_all: usize) -> anyhow::Result<()> {
     let writes = stage.writes();
-    let begin = writes.iter().position(|write| write.resource == "rollbacks");
+    let begin = writes
+        .iter()
+        .position(|write| write.resource == "rollbacks");
     let begin = begin.context("nothing was proposed")?;
-    let writes = &writes[begin..];
-    let tally = Tally::of(writes);
-    println!("{}: {tally}", stage.namespace);
+    let end = writes
+        .iter()
+        .rposition(|write| write.resource == "rollbacks/status");
+    let end = end.context("nothing has ended")?;
+    let tally = Tally::of(&writes[begin..=end]);
+    let after = Tally::of(&writes[end + 1..]);
+    println!("{}: {tally}; afterwards {after}", stage.namespace);
     ensure!(tally.on("deployments") == to_deployment, "{tally}");
     ensure!(tally.besides(&APART) <= in_all, "{tally}");
     Ok(())
-}
-
-/// Waits for the code that an approval of a Rollback must quote.
-pub(super) async fn code(stage: &Stage<'_>, name: &str) -> anyhow::Result<Value> {
-    let mut code = Value::Null;
-    stage
-        .until("the code is told", async || {
-            let rollback = stage.get(Kind::Rollbacks, name).await?;
-            code = rollback["status"]["code"].clone();
-            Ok(code.is_string())
-        })
-        .await?;
-    Ok(code)
 }
 
 const ROLLBACKS: usize = 50;

@@ -28,7 +28,10 @@ fn what_people_say_about_a_revision_is_taken_in_once() {
         let labels = recorded(&stage).await?["metadata"]["labels"].take();
         ensure!(labels["astern.dev/proof"] == "Vouched", "{labels}");
         let note = until_told(&stage, "RevisionMarked").await?;
-        ensure!(note.contains("alice") && note.contains("it serves"), "{note}");
+        ensure!(
+            note.contains("alice") && note.contains("it serves"),
+            "{note}"
+        );
 
         annotate(&stage, MARK, json!(mark("Bad", "it loses orders"))).await?;
         stage.until_verdict(FIXED, "Bad").await?;

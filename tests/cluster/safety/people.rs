@@ -30,7 +30,7 @@ async fn undone_on_probation() -> anyhow::Result<()> {
     stage.deploy(FIXED).await?;
     stage.until_verdict(FIXED, "Unproven").await?;
     kubectl(&stage, &["rollout", "undo", "deployment", DEPLOYMENT]).await?;
-    was_left(&stage, "kubectl-rollout", FIXED).await
+    was_left(&stage, "kubectl", FIXED).await
 }
 
 async fn undone_during_an_incident() -> anyhow::Result<()> {
@@ -40,7 +40,7 @@ async fn undone_during_an_incident() -> anyhow::Result<()> {
     kubectl(&stage, &["rollout", "undo", "deployment", DEPLOYMENT]).await?;
     stage.until_states(&["Recovered"]).await?;
     let status = &the_rollback(&stage).await?["status"];
-    ensure!(status["restoredBy"] == "kubectl-rollout", "{status}");
+    ensure!(status["restoredBy"] == "kubectl", "{status}");
     ensure!(status["trigger"] == "crashes", "{status}");
     ensure!(verdict(&stage, GOOD).await? == "Good");
     let left = verdict(&stage, CRASHING).await?;

@@ -7,7 +7,7 @@ use kube::{
 };
 use serde_json::{Value, json};
 
-use super::{is_left_alone, settled, the_rollback};
+use super::{is_left_alone, settled, the_rollback, until_told};
 use crate::{
     objects::{Kind, word},
     stage::{DEPLOYMENT, Stage},
@@ -33,8 +33,11 @@ fn a_refusal_by_admission_ends_the_rollback_and_is_quoted() {
         let status = &the_rollback(&stage).await?["status"];
         let outcome = word(&status["outcome"]);
         ensure!(outcome.contains(MESSAGE), "{outcome}");
+        let note = until_told(&stage, "DryRunRefused").await?;
+        ensure!(note.contains(MESSAGE), "{note}");
         is_left_alone(&stage).await?;
         ensure!(stage.image().await? == CRASHING);
+        ensure!(stage.states().await? == ["Failed"]);
         Ok(())
     });
 }

@@ -4,7 +4,7 @@ use anyhow::ensure;
 use serde_json::{Value, json};
 use tokio::try_join;
 
-use super::{change_policy, create, kubectl, settled};
+use super::{approve, change_policy, create, settled};
 use crate::{
     objects::{Kind, state, word},
     stage::{DEPLOYMENT, Stage},
@@ -68,16 +68,17 @@ async fn asked_while_another_is_open() -> anyhow::Result<()> {
     ask(&stage, "first", json!({})).await?;
     stage.until_states(&["AwaitingApproval"]).await?;
     let second = asked(&stage, "second", json!({})).await?;
-    is_declined(&second, "another rollback of this Deployment is open, first")?;
+    is_declined(
+        &second,
+        "another rollback of this Deployment is open, first",
+    )?;
     let first = stage.get(Kind::Rollbacks, "first").await?;
     ensure!(state(&first) == "AwaitingApproval", "{first}");
     // The label by which admission finds it, though a person made it.
     let labels = &first["metadata"]["labels"];
     ensure!(labels["astern.dev/awaiting-approval"] == "true", "{first}");
 
-    let code = word(&super::figures::code(&stage, "first").await?);
-    let answer = format!("astern.dev/approve=first/{code}:astern-testbed-admin");
-    kubectl(&stage, &["annotate", "rollback", "first", &answer]).await?;
+    approve(&stage, "first").await?;
     stage
         .until("the first is carried out", async || {
             let first = stage.get(Kind::Rollbacks, "first").await?;
