@@ -13,8 +13,8 @@ use crate::api::render::policy::Target;
 use crate::decide::restoring::restoration;
 use crate::decide::{
     Announcement, ApprovalTerms, Attention, Budget, ConfigMode, ConfigTerms, ConfigUses, Decision,
-    Effect, Enforcement, Mode, OnTimeout, Policy, QuarantineTerms, Revision, RollbackTerms, State,
-    Verdict, decide, gone,
+    Effect, Enforcement, Mode, OnTimeout, Policy, QuarantineTerms, Reason, Revision, RollbackTerms,
+    State, Verdict, decide, gone,
 };
 use crate::observe::attachment::{Attachment, attachment};
 use crate::observe::cache::Key;
@@ -207,6 +207,10 @@ impl Controller {
                 let workload = deployment.workload(None);
                 act::announce::missing_policy(&self.hands, &key.namespace, &workload, &name).await;
             }
+            Attachment::OptedOut => {
+                let workload = deployment.workload(None);
+                act::announce::opted_out(&self.hands, &key.namespace, &workload).await;
+            }
             Attachment::Nothing => (),
         }
         let remembered = self.eyes.store.remembered(&deployment);
@@ -280,8 +284,19 @@ impl Controller {
             policy: policy.clone(),
             target,
         };
-        self.lock_summaries().insert(key.clone(), summary);
-        self.report_soon(policy);
+        let acting = matches!(
+            decision.reason,
+            Reason::Incident(State::RollingBack | State::Verifying)
+        );
+        let before = self.lock_summaries().insert(key.clone(), summary);
+        let told = before
+            .filter(|before| before.policy == *policy)
+            .is_some_and(|before| before.target.reason == decision.reason);
+        // Readings come and go while pods do. The Rollback says how it goes on, and what was read
+        // last is written with the next change.
+        if !(acting && told) {
+            self.report_soon(policy);
+        }
     }
 
     fn forget(&self, key: &Key) {

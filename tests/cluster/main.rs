@@ -15,6 +15,7 @@ mod operator;
 mod presets;
 mod rollback;
 mod running;
+mod safety;
 mod stage;
 mod steady;
 mod support;

@@ -39,7 +39,7 @@ async fn settle(cluster: &SimulatedCluster, mode: &str) {
     let policy = ObjectRef::new(kinds::ROLLBACK_POLICIES, NAMESPACE, "checkout-policy");
     cluster
         .edit(&policy, |object| {
-            object["spec"]["config"] = json!({"mode": mode})
+            object["spec"]["config"] = json!({"mode": mode});
         })
         .expect("edited");
     cluster.deploy(NAMESPACE, NAME, GOOD, 4).expect("deployed");

@@ -31,7 +31,8 @@ pub struct RevisionRecord {
 
 /// Returns the record in `object`, or `None` when it is not one of ours or makes no sense.
 ///
-/// The identity is computed from the immutable template, never taken from a label or annotation.
+/// The identity is computed from the immutable template, never taken from a label or annotation. One
+/// that says otherwise is not a record of this template.
 #[must_use]
 pub fn read(object: &Value) -> Option<RevisionRecord> {
     let owner = controller(object)?;
@@ -44,6 +45,11 @@ pub fn read(object: &Value) -> Option<RevisionRecord> {
     let recorded = object.pointer("/data/template")?;
     let template = template::revision(recorded);
     let config = text(object, "/data/config/digest");
+    let revision = template::with_config(&template, config);
+    // Nobody can change the data, but anybody who may can make a record anew below the old marks.
+    if annotation(object, names::DIGEST)? != revision.0 {
+        return None;
+    }
     Some(RevisionRecord {
         namespace: text(object, "/metadata/namespace")?.to_owned(),
         name: text(object, "/metadata/name")?.to_owned(),
@@ -51,7 +57,7 @@ pub fn read(object: &Value) -> Option<RevisionRecord> {
         resource_version: text(object, "/metadata/resourceVersion")?.to_owned(),
         deployment: owner.get("name")?.as_str()?.to_owned(),
         deployment_uid: deployment_uid.to_owned(),
-        revision: template::with_config(&template, config),
+        revision,
         template,
         memory: memory(object)?,
         images: template::images(recorded),

@@ -95,7 +95,7 @@ fn when_rolling_back(case: &Case<'_>, incident: &Incident) -> Decision {
     let left = deadline.duration_since(case.now).min(FALLBACK);
     // What is remembered must be on the objects before the write: the revision is bad from here on.
     let mut memory = with_incident(case, incident);
-    mark(case, &mut memory, &incident.from, Verdict::Bad);
+    mark(case, &mut memory, &incident.from, conviction(incident));
     if let Some(held) = held {
         return case
             .remember(memory, Reason::Held(held.hold), Some(left))
@@ -223,7 +223,7 @@ pub(super) fn advance(case: &Case<'_>, incident: &Incident, state: State) -> Dec
         incident.timings.patched = Some(case.now);
     }
     let mut memory = with_incident(case, &incident);
-    mark(case, &mut memory, &incident.from, Verdict::Bad);
+    mark(case, &mut memory, &incident.from, conviction(&incident));
     if let Some(restored) = incident
         .restored
         .as_ref()
@@ -283,6 +283,15 @@ pub(super) fn with_incident(case: &Case<'_>, incident: &Incident) -> crate::deci
     crate::decide::Memory {
         revisions: case.observed.memory.revisions.clone(),
         incident: Some(incident.clone()),
+    }
+}
+
+/// What a rollback says about the revision that is left: a person who asks for it is no trigger.
+const fn conviction(incident: &Incident) -> Verdict {
+    if incident.request.is_some() {
+        Verdict::Withdrawn
+    } else {
+        Verdict::Bad
     }
 }
 

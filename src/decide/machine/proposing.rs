@@ -31,18 +31,12 @@ pub(super) fn breached(
         unlooked(case)
     };
     let (to, asks) = match planned {
-        Plan::Go { to, asks } => (to, asks),
+        Plan::Go { to, asks } => match refused_again(case, &past, &to) {
+            Some(held) => return hold_back(case, memory, held),
+            None => (to, asks),
+        },
         Plan::Held(held) => return hold_back(case, memory, held),
-        Plan::Inspect(to) => {
-            let from = case.observed.workload.template.clone();
-            return keep(
-                case,
-                memory,
-                Reason::OnProbation,
-                Some(SignedDuration::ZERO),
-            )
-            .with(Effect::Inspect { from, to });
-        }
+        Plan::Inspect(to) => return inspect_first(case, memory, to),
     };
     let (mode, caps) = limits(case, (&memory, &to), reading, &asks);
     if past.observed && mode == Mode::Observe {
@@ -101,6 +95,22 @@ pub(super) fn with_copies(
     let seen = inspected(case.observed, to, case.now);
     seen.map(|seen| (seen.repoint.clone(), seen.restored.clone()))
         .unwrap_or_default()
+}
+
+/// A rollback that the API server refused once is not proposed again while it still refuses it: nobody
+/// could carry it out, whoever agreed.
+fn refused_again(case: &Case<'_>, past: &Past, to: &Revision) -> Option<Held> {
+    let refusal = inspected(case.observed, to, case.now)?.refused.clone()?;
+    past.failed.then_some(Held {
+        hold: Hold::DryRunRefused,
+        detail: refusal,
+    })
+}
+
+fn inspect_first(case: &Case<'_>, memory: RevisionMemory, to: Revision) -> Decision {
+    let from = case.observed.workload.template.clone();
+    let at_once = Some(SignedDuration::ZERO);
+    keep(case, memory, Reason::OnProbation, at_once).with(Effect::Inspect { from, to })
 }
 
 fn hold_back(case: &Case<'_>, memory: RevisionMemory, held: Held) -> Decision {
@@ -226,6 +236,7 @@ pub(super) struct Past {
     pub(super) observed: bool,
     wrote_unasked: bool,
     let_go: bool,
+    failed: bool,
     paused: bool,
 }
 
@@ -246,6 +257,7 @@ impl Past {
             observed: own().any(|attempt| attempt.state == State::Observed),
             wrote_unasked: own().any(|attempt| attempt.wrote_unasked),
             let_go: own().any(|attempt| matches!(attempt.state, State::Rejected | State::Released)),
+            failed: own().any(|attempt| attempt.state == State::Failed),
             paused: all().any(|attempt| attempt.paused),
         }
     }

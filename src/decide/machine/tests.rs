@@ -9,7 +9,7 @@ use crate::decide::config::WHOLE;
 use crate::decide::restoring::{Restoration, restoration};
 use crate::decide::traffic::{Serving, Traffic, Unseen, UnseenCause};
 use crate::decide::{
-    Announcement, Approval, ApprovalTerms, Attempt, Budget, Compatible, Config, ConfigMode,
+    Announcement, Approval, ApprovalTerms, Asked, Attempt, Budget, Compatible, Config, ConfigMode,
     ConfigName, ConfigTerms, ConfigUse, ConfigUses, Contents, Counters, Current, Decision,
     Diagnosed, Effect, Enforcement, Entry, EntryKind, ErrorRate, Evidence, Facts, Finding,
     Followed, Found, Hold, Impact, Incident, Inspection, LabelNames, Limit, Memory, Mode, Observed,
@@ -1387,6 +1387,19 @@ fn what_the_api_server_would_refuse_ends_as_failed_with_its_words() {
     );
 }
 
+#[test]
+fn what_is_refused_still_is_not_proposed_again() {
+    let mut observed = breached();
+    observed.past.push(attempt(State::Failed, true));
+    check_opens(&observed, &policy(), State::AwaitingApproval);
+    observed.inspections[0].refused = Some("denied the request: no v1 here".to_owned());
+    let decision = decided(&observed, &policy(), 100);
+    assert_eq!(decision.memory.incident, None);
+    assert_eq!(decision.reason, Reason::Held(Hold::DryRunRefused));
+    observed.past.clear();
+    check_opens(&observed, &policy(), State::RollingBack);
+}
+
 fn request(to: Option<&str>) -> Request {
     Request {
         name: "please".to_owned(),
@@ -1417,6 +1430,22 @@ fn whoever_asks_for_a_rollback_gets_one() {
 #[test]
 fn a_policy_that_wants_approvals_wants_them_for_requests_too() {
     check_opens(&asked_for(None), &asking(), State::AwaitingApproval);
+}
+
+#[test]
+fn what_people_go_back_from_is_withdrawn_and_what_triggers_convict_is_bad() {
+    for (request, verdict) in [(None, Verdict::Bad), (Some("please"), Verdict::Withdrawn)] {
+        let mut observed = during(State::RollingBack);
+        if let Some(incident) = &mut observed.memory.incident {
+            incident.request = request.map(|name| Asked {
+                name: name.to_owned(),
+                requested_by: None,
+                reason: "it smells".to_owned(),
+            });
+        }
+        let decision = decided(&observed, &policy(), 101);
+        assert_eq!(decision.memory.revisions[&bad()].verdict, verdict);
+    }
 }
 
 #[test]
@@ -1741,12 +1770,16 @@ fn diagnosed(revision: Revision, second: i64, about: &str) -> Diagnosed {
 fn asks_why(decision: &Decision) -> Vec<(&Revision, &str)> {
     let effects = decision.effects.iter();
     effects
-        .filter_map(|effect| match effect {
-            Effect::Diagnose {
+        .filter_map(|effect| {
+            if let Effect::Diagnose {
                 revision,
                 replica_set,
-            } => Some((revision, replica_set.as_str())),
-            _ => None,
+            } = effect
+            {
+                Some((revision, replica_set.as_str()))
+            } else {
+                None
+            }
         })
         .collect()
 }
