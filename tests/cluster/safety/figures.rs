@@ -83,7 +83,7 @@ const LATENCY_MAX: SignedDuration = SignedDuration::from_millis(200);
 /// From the first look that wanted to go back, so that the holds that need reads are within it, until
 /// the write of the template has left the operator.
 #[test]
-#[ignore = "measures time, so it wants the machine for itself: make latency"]
+#[ignore = "measures time, so it wants the machine for itself"]
 fn from_decision_to_patch_it_takes_less_than_a_fifth_of_a_second() {
     run(async {
         let flags = ["--breaker-share=100", "--breaker-count=1000"];
@@ -123,12 +123,12 @@ fn latencies(stage: &Stage<'_>) -> anyhow::Result<Vec<SignedDuration>> {
     let passages = stage.api_server.passages();
     let mut latencies = Vec::new();
     for index in 0..ROLLBACKS {
-        let path = format!("/deployments/shop-{index}?");
+        let target = format!("/deployments/shop-{index}?");
         let patch = passages.iter().find(|passage| {
-            let real = passage.path.contains(&path) && !passage.path.contains("dryRun=");
+            let real = passage.path.contains(&target) && !passage.path.contains("dryRun=");
             real && String::from_utf8_lossy(&passage.body).contains("/spec/template")
         });
-        let patch = patch.with_context(|| format!("{path} was never patched"))?;
+        let patch = patch.with_context(|| format!("{target} was never patched"))?;
         let name = format!("name: \"shop-{index}\"");
         let decided = log
             .lines()
