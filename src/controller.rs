@@ -4,6 +4,7 @@
 //! again, and when. Why this is not `kube::runtime::Controller`: `docs/adr/0003`.
 
 mod breaker;
+mod finding;
 mod policies;
 mod queue;
 mod reconcile;

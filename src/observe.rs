@@ -38,7 +38,8 @@ use crate::api::record::revision::RevisionRecord;
 use crate::api::record::time;
 use crate::decide::gitops::Seen;
 use crate::decide::{
-    Attention, Config, Entry, Inspection, Observed, Policy, Request, State, Verdict, Workload,
+    Attention, Config, Diagnosed, Entry, Followed, Inspection, Observed, Policy, Request, State,
+    Verdict, Workload,
 };
 use crate::port::{self, Cluster, ObjectRef, Selection, kinds};
 
@@ -107,6 +108,8 @@ pub struct Volatile {
     pub reconciler: Option<Seen>,
     /// Its Argo CD cannot be switched off, as was seen when it was tried.
     pub cannot_pause: bool,
+    pub diagnosed: Vec<Diagnosed>,
+    pub followed: Option<Followed>,
 }
 
 /// What was seen of one workload.
@@ -233,6 +236,8 @@ fn remembered_of(
         refusal: volatile.refusal.clone(),
         inspections: volatile.inspections.clone(),
         reconciler: volatile.reconciler.clone(),
+        diagnosed: volatile.diagnosed.clone(),
+        followed: volatile.followed.clone(),
         requests: requests(remembered),
         marks: deployment.marks.clone(),
         ..Observed::default()

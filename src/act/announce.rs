@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use super::{Hands, Scene};
 use crate::api::render::{self, Note, Place};
 use crate::api::{names, template};
-use crate::decide::{Announcement, Incident, Workload};
+use crate::decide::{Announcement, Hold, Incident, Workload};
 use crate::port::{Kind, kinds};
 
 /// Enough for every open incident of a large cluster; past it, repeats are possible but harmless,
@@ -48,22 +48,22 @@ pub async fn announce(
 /// Tells on the Deployment that the policy it names does not exist or cannot be used: a typing error
 /// must not look like protection.
 pub async fn missing_policy(hands: &Hands, namespace: &str, workload: &Workload, policy: &str) {
-    let revisions = BTreeMap::new();
-    let scene = Scene {
-        namespace,
-        workload,
-        revisions: &revisions,
-        open: None,
-        template: &workload.template,
-        requests: &[],
-    };
-    let deployment = reference(kinds::DEPLOYMENTS, &scene, &workload.name);
-    let note = render::missing_policy(policy);
-    send(hands, &scene, &note, (&deployment, None)).await;
+    tell(hands, namespace, workload, &render::missing_policy(policy)).await;
+}
+
+/// Tells on the Deployment that its opting out keeps a policy from guarding it, once per release.
+pub async fn opted_out(hands: &Hands, namespace: &str, workload: &Workload) {
+    let held = Announcement::Held(Hold::OptedOut.into());
+    tell(hands, namespace, workload, &render::note(&held, None)).await;
 }
 
 /// Tells, on the Deployment whose rollback was one too many, that the breaker opened.
 pub async fn breaker_opened(hands: &Hands, namespace: &str, workload: &Workload, why: &str) {
+    tell(hands, namespace, workload, &render::breaker_opened(why)).await;
+}
+
+/// Tells on the Deployment, where no incident is open.
+async fn tell(hands: &Hands, namespace: &str, workload: &Workload, note: &Note) {
     let revisions = BTreeMap::new();
     let scene = Scene {
         namespace,
@@ -74,13 +74,7 @@ pub async fn breaker_opened(hands: &Hands, namespace: &str, workload: &Workload,
         requests: &[],
     };
     let deployment = reference(kinds::DEPLOYMENTS, &scene, &workload.name);
-    send(
-        hands,
-        &scene,
-        &render::breaker_opened(why),
-        (&deployment, None),
-    )
-    .await;
+    send(hands, &scene, note, (&deployment, None)).await;
 }
 
 fn reference(kind: Kind, scene: &Scene<'_>, name: &str) -> Value {
@@ -119,7 +113,7 @@ async fn send(hands: &Hands, scene: &Scene<'_>, note: &Note, about: (&Value, Opt
         "action": note.action,
         "note": cut(&note.note),
         "regarding": regarding,
-        "reportingController": format!("{}/operator", names::GROUP),
+        "reportingController": names::REPORTER,
         "reportingInstance": hands.instance,
     });
     if let Some(related) = related {

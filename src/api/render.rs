@@ -2,6 +2,7 @@
 //!
 //! Every message says what happened and, where somebody must do something, the command for it.
 
+mod clauses;
 mod gitops;
 mod note;
 pub mod policy;
@@ -94,13 +95,14 @@ fn seconds(time: Timestamp) -> String {
     time.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
 }
 
-/// Returns what happened and what to do next, in one or two sentences.
+/// Returns what happened and what to do next, in a few sentences.
 #[must_use]
 pub fn message(incident: &Incident, place: &Place<'_>) -> String {
     let from = incident.from.short();
     let to = incident.to.short();
     let why = format!("trigger {}: {}", incident.trigger, incident.evidence);
-    let outcome = &incident.outcome;
+    let outcome = &clauses::short(&incident.outcome);
+    let found = clauses::found(&incident.found);
     let git = format!(
         "{}{}",
         gitops::kept_away(incident, place),
@@ -109,18 +111,21 @@ pub fn message(incident: &Incident, place: &Place<'_>) -> String {
     match incident.state {
         State::Observed => format!("would have gone back from {from} to {to} ({why})"),
         State::AwaitingApproval => awaiting(incident, place, &why),
-        State::RollingBack => format!("going back from {from} to {to} ({why})"),
-        State::Verifying => format!("{to} is back; verifying that it works{git}"),
-        State::Recovered => format!("{to} is back and works: {outcome}{git}"),
+        State::RollingBack => {
+            let why = clauses::short(&why);
+            format!("going back from {from} to {to} ({why}){found}")
+        }
+        State::Verifying => format!("{to} is back; verifying that it works{git}{found}"),
+        State::Recovered => format!("{to} is back and works: {outcome}{git}{found}"),
         State::NotRecovered => format!(
-            "{to} is back, but {outcome}; the release was not the cause: look elsewhere, {from} may be deployed again{}",
+            "{to} is back, but {outcome}; the release was not the cause: look elsewhere, {from} may be deployed again{}{found}",
             gitops::kept_away(incident, place)
         ),
         State::Rejected => format!("{outcome}; {from} goes on"),
         State::Released => format!("{outcome}; {from} goes on, as the policy says"),
         State::Superseded => outcome.clone(),
         State::Failed => format!(
-            "{outcome}; look at it: kubectl -n {} describe deployment {}",
+            "{outcome}; look at it: kubectl -n {} describe deployment {}{found}",
             place.namespace, place.deployment
         ),
     }

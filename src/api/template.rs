@@ -3,6 +3,7 @@
 //! The digest is Astern's own, because the `pod-template-hash` changes with hash collisions and with
 //! upgrades of Kubernetes, and revision numbers move on every rollback.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use serde_json::Value;
@@ -76,9 +77,23 @@ pub fn facts(template: &Value) -> Facts {
         substance: digest(&substance),
         schema: annotation(template, names::SCHEMA).map(Schema::read),
         compatible: annotation(template, names::COMPATIBLE_SCHEMA).map(Compatible::read),
+        labels: labels(template),
         claims: claims(template),
         uses: config::uses(template),
     }
+}
+
+/// Of one pod. More than any has, and few enough to keep for every recorded revision.
+const LABELS_MAX: usize = 64;
+
+fn labels(template: &Value) -> BTreeMap<String, String> {
+    let labels = template
+        .pointer("/metadata/labels")
+        .and_then(Value::as_object);
+    let labels = labels.into_iter().flatten().take(LABELS_MAX);
+    labels
+        .filter_map(|(key, value)| Some((key.clone(), value.as_str()?.to_owned())))
+        .collect()
 }
 
 /// What people are told. A pod with more claims is told of by these.

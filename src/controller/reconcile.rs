@@ -1,20 +1,18 @@
 //! One look at one workload: observe, decide, record, act, say when to look again.
 
-use std::collections::BTreeSet;
 use std::sync::PoisonError;
 
 use jiff::SignedDuration;
 
+use super::policies::without_policy;
 use super::{Controller, Error, Summary, Work};
 use crate::act::{self, Scene, Written};
-use crate::api::parse::{ParsedPolicy, Targets};
+use crate::api::parse::ParsedPolicy;
 use crate::api::record::rollback::{self, Both};
 use crate::api::render::policy::Target;
-use crate::decide::gitops::OnRollback;
 use crate::decide::restoring::restoration;
 use crate::decide::{
-    Announcement, ApprovalTerms, Attention, Budget, ConfigMode, ConfigTerms, ConfigUses, Decision,
-    Effect, Enforcement, Mode, OnTimeout, Policy, QuarantineTerms, Revision, RollbackTerms, State,
+    Announcement, Attention, ConfigUses, Decision, Effect, Policy, Reason, Revision, State,
     Verdict, decide, gone,
 };
 use crate::observe::attachment::{Attachment, attachment};
@@ -67,7 +65,8 @@ impl Controller {
                 ..volatile
             },
         );
-        let result = self.act(key, &look, &policy.policy, &decision).await;
+        let acting = self.act(key, &look, &policy.policy, &decision);
+        let result = self.beside(key, &decision, acting).await;
         drop(gate);
         self.summarize(key, &policy_key, &look, &decision);
         self.told_refusal(key, &result);
@@ -81,6 +80,7 @@ impl Controller {
                 self.look_at_reconciler(key, &look).await?;
             }
         }
+        self.follow_traffic(key, &look, &decision).await;
         Ok(decision.look_again)
     }
 
@@ -167,8 +167,7 @@ impl Controller {
                 continue;
             }
             let done = act::carry_out(&self.hands, &scene, effect, incident).await?;
-            let look = matches!(effect, Effect::Inspect { .. } | Effect::LookAtReconciler);
-            if !look && !matches!(effect, Effect::Announce(_)) {
+            if !effect.is_look() && !matches!(effect, Effect::Announce(_)) {
                 tracing::info!(?key, ?effect, "carried out");
             }
             written.extend(done);
@@ -210,6 +209,10 @@ impl Controller {
             Attachment::Missing(name) => {
                 let workload = deployment.workload(None);
                 act::announce::missing_policy(&self.hands, &key.namespace, &workload, &name).await;
+            }
+            Attachment::OptedOut => {
+                let workload = deployment.workload(None);
+                act::announce::opted_out(&self.hands, &key.namespace, &workload).await;
             }
             Attachment::Nothing => (),
         }
@@ -284,8 +287,19 @@ impl Controller {
             policy: policy.clone(),
             target,
         };
-        self.lock_summaries().insert(key.clone(), summary);
-        self.report_soon(policy);
+        let acting = matches!(
+            decision.reason,
+            Reason::Incident(State::RollingBack | State::Verifying)
+        );
+        let before = self.lock_summaries().insert(key.clone(), summary);
+        let told = before
+            .filter(|before| before.policy == *policy)
+            .is_some_and(|before| before.target.reason == decision.reason);
+        // Readings come and go while pods do. The Rollback says how it goes on, and what was read
+        // last is written with the next change.
+        if !(acting && told) {
+            self.report_soon(policy);
+        }
     }
 
     fn forget(&self, key: &Key) {
@@ -346,48 +360,4 @@ fn acts_unasked(look: &Look, decision: &Decision) -> bool {
             && before != Some(State::RollingBack)
             && incident.was_decided_unasked()
     })
-}
-
-/// What holds for an incident whose policy has gone: its own terms, and nothing new.
-fn without_policy(key: &Key) -> ParsedPolicy {
-    ParsedPolicy {
-        namespace: key.namespace.clone(),
-        name: String::new(),
-        uid: String::new(),
-        generation: 0,
-        created: jiff::Timestamp::MAX,
-        targets: Targets::ByAnnotation,
-        metric_source: String::new(),
-        policy: Policy {
-            name: String::new(),
-            mode: Mode::Disabled,
-            probation: SignedDuration::ZERO,
-            triggers: Vec::new(),
-            approval: ApprovalTerms {
-                required: 1,
-                timeout: SignedDuration::ZERO,
-                on_timeout: OnTimeout::Escalate,
-            },
-            pause_rollout: false,
-            rollback: RollbackTerms {
-                deadline: SignedDuration::ZERO,
-                recovery: SignedDuration::ZERO,
-            },
-            after_probation: Mode::Disabled,
-            budget: Budget {
-                count: 1,
-                per: SignedDuration::ZERO,
-            },
-            persistent_volumes: Mode::Automatic,
-            config: ConfigTerms {
-                mode: ConfigMode::Ignore,
-                exclude: BTreeSet::new(),
-            },
-            quarantine: QuarantineTerms {
-                lasting: SignedDuration::ZERO,
-                enforcement: Enforcement::Disabled,
-            },
-            on_rollback: OnRollback::Auto,
-        },
-    }
 }

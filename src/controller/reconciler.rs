@@ -11,7 +11,9 @@ use crate::observe::inspect::look_at_reconciler;
 impl Controller {
     /// Looks at the reconciler alone, and keeps what was seen for the next decision.
     pub(super) async fn look_at_reconciler(&self, key: &Key, look: &Look) -> Result<(), Error> {
-        let seen = look_at_reconciler(&self.eyes, &look.deployment).await;
+        // With the config that it runs with, as `decide` names it.
+        let current = &look.observed.workload.template;
+        let seen = look_at_reconciler(&self.eyes, &look.deployment, current).await;
         let seen = seen.map_err(Error::Observe)?;
         let mut volatile = self.volatile.lock().unwrap_or_else(PoisonError::into_inner);
         volatile.entry(key.clone()).or_default().reconciler = Some(seen);

@@ -1,5 +1,6 @@
 //! What a pod template says about itself, as far as going back to it depends on it.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use super::ConfigUses;
@@ -13,6 +14,8 @@ pub struct Facts {
     pub schema: Option<Schema>,
     /// The database schemas that it can run on.
     pub compatible: Option<Compatible>,
+    /// The labels of its pods, by which Services select them.
+    pub labels: BTreeMap<String, String>,
     /// Persistent volume claims that its pods mount by name.
     pub claims: Vec<String>,
     /// The ConfigMaps and Secrets that its pods read.

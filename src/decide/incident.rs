@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 
 use super::gitops::Met;
-use super::{ApprovalTerms, Mode, Revision, RollbackTerms, Workload};
+use super::{ApprovalTerms, Found, Mode, Revision, RollbackTerms, Workload};
 
 /// Where an incident stands. The words are those of `Rollback.status`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -120,6 +120,8 @@ pub struct Incident {
     /// The changes in Git from the revision that is restored to the one that is left.
     pub git_range: Option<String>,
     pub timings: Timings,
+    /// What was found out on the way.
+    pub found: Found,
 }
 
 impl Incident {

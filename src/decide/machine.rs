@@ -4,6 +4,7 @@
 //! stands in [`super::holds`]. This file only puts them in order.
 
 mod asking;
+mod finding;
 mod incident;
 mod proposing;
 mod reconciled;
@@ -42,6 +43,7 @@ pub fn decide(observed: &Observed, policy: &Policy, now: Timestamp) -> Decision 
         Some(incident) if incident.state.is_open() => incident::when_open(&case, incident),
         Some(_) | None => watching::when_watching(&case),
     };
+    finding::write_down(&case, &mut decision);
     if policy.mode > Mode::Disabled {
         let reconciled = observed.workload.reconciled;
         let next = quarantine::update(&mut decision.memory, policy, reconciled, now);

@@ -6,8 +6,9 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::gitops::{Pause, PauseMark, Seen};
 use super::{
-    Attempt, Config, ConfigChange, Counted, Enforcement, Entry, Evidence, Facts, Held, Incident,
-    Inspection, Mark, Mode, Policy, Reason, Request, State, Suspension, TriggerReading,
+    Attempt, Config, ConfigChange, Counted, Diagnosed, Enforcement, Entry, Evidence, Facts,
+    Followed, Held, Incident, Inspection, Mark, Mode, Policy, Reason, Request, State, Suspension,
+    TriggerReading,
 };
 
 /// One version of a Deployment's pod template, named by the digest of its canonical JSON.
@@ -95,6 +96,8 @@ pub struct Workload {
     pub template: Revision,
     /// The ReplicaSet that carries the template; `None` while the controllers catch up.
     pub current: Option<Current>,
+    /// The name of that ReplicaSet.
+    pub replica_set: Option<String>,
     pub replicas: u32,
     /// How many pods were available, as far as it was seen, in order of time; the last one counts now.
     pub availability: Vec<Availability>,
@@ -238,6 +241,10 @@ pub struct Observed {
     pub inspections: Vec<Inspection>,
     /// What was seen of its reconciler last. Process memory: it is looked at again.
     pub reconciler: Option<Seen>,
+    /// What was said to be wrong with revisions. Process memory, as the next one.
+    pub diagnosed: Vec<Diagnosed>,
+    /// Where the traffic was last seen to lead.
+    pub followed: Option<Followed>,
     /// Why the breaker is open, or would open with one more rollback that nobody asked for.
     pub breaker: Option<String>,
     /// Rollbacks that people or pipelines ask for, oldest first.
@@ -288,10 +295,39 @@ pub enum Effect {
     KeepConfig { revision: Revision },
     /// Looks at the reconciler of the Deployment alone.
     LookAtReconciler,
+    /// Looks for what is wrong with the pods of `revision`, beside everything else: nothing waits for it.
+    Diagnose {
+        revision: Revision,
+        replica_set: String,
+    },
+    /// Looks where the traffic leads, now that `to` should have taken the place of `from`.
+    FollowTraffic { from: Revision, to: Revision },
     /// Ends a request that cannot be carried out, on its own record.
     Decline { request: String, outcome: String },
     /// Tells people, on the Deployment and on the Rollback. Sent once per wording.
     Announce(Announcement),
+}
+
+impl Effect {
+    /// Returns whether it only looks: what it tells comes back in the next [`Observed`].
+    #[must_use]
+    pub const fn is_look(&self) -> bool {
+        match self {
+            Self::Inspect { .. }
+            | Self::LookAtReconciler
+            | Self::Diagnose { .. }
+            | Self::FollowTraffic { .. } => true,
+            Self::RollBack { .. }
+            | Self::LiftPause { .. }
+            | Self::RestoreOwnership { .. }
+            | Self::PauseRollout { .. }
+            | Self::ResumeRollout
+            | Self::Forget { .. }
+            | Self::KeepConfig { .. }
+            | Self::Decline { .. }
+            | Self::Announce(_) => false,
+        }
+    }
 }
 
 /// What people are told.

@@ -82,7 +82,7 @@ pub fn update(
     let terms = &policy.quarantine;
     let enforcement = match terms.enforcement {
         Enforcement::Deny if reconciled => Enforcement::Warn,
-        given => given,
+        given @ (Enforcement::Deny | Enforcement::Warn | Enforcement::Disabled) => given,
     };
     let mut next: Option<SignedDuration> = None;
     for known in memory.revisions.values_mut() {

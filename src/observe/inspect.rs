@@ -68,12 +68,16 @@ pub async fn inspect(
     })
 }
 
-/// Looks at who deploys `deployment` now.
+/// Looks at who deploys `deployment` now, while it asks for `current`.
 ///
 /// # Errors
 ///
 /// When the API server gives no answer. The caller tries again later; nothing was changed.
-pub async fn look_at_reconciler(eyes: &Eyes, deployment: &Deployment) -> Result<Seen, Error> {
+pub async fn look_at_reconciler(
+    eyes: &Eyes,
+    deployment: &Deployment,
+    current: &Revision,
+) -> Result<Seen, Error> {
     let at = eyes.cluster.now();
     let live = live(eyes, deployment).await;
     let live = live.map_err(|source| Error::GetDeployment {
@@ -82,7 +86,7 @@ pub async fn look_at_reconciler(eyes: &Eyes, deployment: &Deployment) -> Result<
     })?;
     Ok(Seen {
         at,
-        template: deployment.template.clone(),
+        template: current.clone(),
         kept_from: live.as_ref().and_then(pause::mark),
         reconciler: match &live {
             Some(live) => reconciler(eyes, live)

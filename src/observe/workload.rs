@@ -233,6 +233,7 @@ impl Deployment {
                 number: replica_set.number,
                 created: replica_set.created,
             }),
+            replica_set: current.map(|replica_set| replica_set.name.clone()),
             replicas: counts.asked_for,
             rolled_out,
             rolling_update,

@@ -11,6 +11,7 @@
 mod behaviour;
 mod crashing;
 mod deployments;
+mod endpoints;
 mod faults;
 mod fields;
 mod nodes;

@@ -14,6 +14,7 @@ use serde_json::{Value, json};
 use tokio::try_join;
 
 use crate::{
+    objects::Kind,
     stage::Stage,
     support::{ERRING, GOOD, installed, run},
 };
@@ -102,33 +103,41 @@ async fn a_pause_holds_until_git_moves(stage: &Stage<'_>) -> anyhow::Result<()> 
     Ok(())
 }
 
+/// It writes 600 times in all, as fast as the API server answers, and the rollback falls in between.
 async fn who_never_gives_up_is_not_fought(stage: &Stage<'_>) -> anyhow::Result<()> {
+    let flux = released(stage, ReconcilerOptions::relentless(600)).await?;
+    let mut rollback = stage.hold_write();
+    rollback.arrived().await?;
+    flux.stop().await;
     let options = ReconcilerOptions {
         pace: Pace::Always,
         ..ReconcilerOptions::relentless(600)
     };
-    let flux = released(
-        stage,
-        ReconcilerOptions {
-            pace: Pace::WhenItDiffers,
-            ..options.clone()
-        },
-    );
-    let flux = flux.await?;
+    let stubborn = Reconciler::start(stage.bed.client(), manifest(stage, ERRING), options)?;
+    let wrote = async |count: usize| {
+        let what = format!("it wrote {count} times");
+        let enough = async || Ok(stubborn.done().writes >= count);
+        stage.until(&what, enough).await
+    };
+    wrote(50).await?;
+    rollback.release();
+    wrote(600).await?;
     stage
         .until_states(&["Superseded", "AwaitingApproval"])
-        .await?;
-    flux.stop().await;
-    let stubborn = Reconciler::start(stage.bed.client(), manifest(stage, ERRING), options)?;
-    stage
-        .until("it wrote 600 times", async || {
-            Ok(stubborn.done().writes == 600)
-        })
         .await?;
     stage.heartbeats(3).await?;
     let changes = stage.changes_of_deployment();
     ensure!(changes == 1, "{:?}", stage.writes_to_deployment());
+    ensure!(stage.image().await? == ERRING);
     ensure!(stage.states().await? == ["Superseded", "AwaitingApproval"]);
+    stage
+        .until("people are told of the fight", async || {
+            let events = stage.list(Kind::Events).await?;
+            Ok(events
+                .iter()
+                .any(|event| event["reason"] == "RollbackFighting"))
+        })
+        .await?;
     stubborn.stop().await;
     Ok(())
 }

@@ -3,7 +3,7 @@
 //! Each story is the same: v1, a bad v2 that drops an environment variable and a sidecar, Astern's
 //! rollback to v1, and a v3 without those two.
 
-mod ways;
+pub(crate) mod ways;
 
 use anyhow::ensure;
 use serde_json::{Value, json};

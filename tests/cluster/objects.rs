@@ -6,7 +6,10 @@ use serde_json::Value;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
     Deployments,
+    Events,
+    Leases,
     Policies,
+    ReplicaSets,
     Revisions,
     Rollbacks,
 }
@@ -15,7 +18,10 @@ impl Kind {
     pub(crate) fn path(self, namespace: &str) -> String {
         let (api, plural) = match self {
             Self::Deployments => ("apps/v1", "deployments"),
+            Self::Events => ("events.k8s.io/v1", "events"),
+            Self::Leases => ("coordination.k8s.io/v1", "leases"),
             Self::Policies => ("astern.dev/v1alpha1", "rollbackpolicies"),
+            Self::ReplicaSets => ("apps/v1", "replicasets"),
             Self::Revisions => ("apps/v1", "controllerrevisions"),
             Self::Rollbacks => ("astern.dev/v1alpha1", "rollbacks"),
         };

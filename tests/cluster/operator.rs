@@ -14,23 +14,41 @@ use crate::support::repository;
 /// The operator of a stage, which can be killed and started again.
 pub(crate) struct Operator {
     program: Program,
+    home: String,
     process: Mutex<Option<Process>>,
 }
 
 impl Operator {
-    /// Gives an account in `namespace` its rights there, and prepares an operator that reaches the
+    /// Gives an account in `home` its rights in `namespace`, and prepares an operator that reaches the
     /// API server through `proxy`. It does not run yet.
     pub(crate) async fn prepare(
         bed: &Bed,
-        namespace: &str,
+        (home, namespace): (&str, &str),
         proxy: &FaultProxy,
     ) -> anyhow::Result<Self> {
-        let rights = rights(bed).await?.replace(PLACEHOLDER, namespace);
+        let rights = if home == namespace {
+            rights(bed).await?.replace(PLACEHOLDER, namespace)
+        } else {
+            granted(bed, home, namespace).await?
+        };
         bed.apply(&rights).await?;
         Ok(Self {
-            program: program(bed, namespace, proxy).await?,
+            program: program(bed, (home, namespace), proxy).await?,
+            home: home.to_owned(),
             process: Mutex::default(),
         })
+    }
+
+    /// Returns the namespace that it lives in.
+    pub(crate) fn home(&self) -> &str {
+        &self.home
+    }
+
+    /// Adds flags to those that every operator has.
+    pub(crate) fn with(mut self, flags: &[&str]) -> Self {
+        let flags = flags.iter().map(|flag| (*flag).to_owned());
+        self.program.arguments.extend(flags);
+        self
     }
 
     /// Returns the file with what it writes about itself.
@@ -97,13 +115,17 @@ pub(crate) async fn granted(bed: &Bed, home: &str, namespaces: &str) -> anyhow::
     Ok(output.stdout)
 }
 
-async fn program(bed: &Bed, namespace: &str, proxy: &FaultProxy) -> anyhow::Result<Program> {
-    let account = format!("{namespace}-astern");
+async fn program(
+    bed: &Bed,
+    (home, namespace): (&str, &str),
+    proxy: &FaultProxy,
+) -> anyhow::Result<Program> {
+    let account = format!("{home}-astern");
     let kubeconfig = bed
-        .service_account_kubeconfig_at(namespace, &account, proxy.url())
+        .service_account_kubeconfig_at(home, &account, proxy.url())
         .await?;
     let arguments = [
-        format!("--namespace={namespace}"),
+        format!("--namespace={home}"),
         format!("--watch-namespaces={namespace}"),
         format!("--listen-address={}", bed.free_port()?),
         format!("--lease-name={account}"),

@@ -7,6 +7,7 @@ use std::{sync::Arc, time::Duration};
 
 use anyhow::Context as _;
 use astern_testbed::{
+    audit::{Write, passed},
     bed::Bed,
     fault_proxy::{Fault, FaultProxy, Matcher, Rule, Seen},
     traffic::{Traffic, TrafficOptions},
@@ -58,7 +59,31 @@ impl<'a> Stage<'a> {
 
     /// Sets the stage for an operator that the test starts.
     pub(crate) async fn prepare(bed: &'a Bed, label: &str) -> anyhow::Result<Self> {
+        Self::prepare_with(bed, label, &[]).await
+    }
+
+    /// Does the same for an operator with flags of its own.
+    pub(crate) async fn prepare_with(
+        bed: &'a Bed,
+        label: &str,
+        flags: &[&str],
+    ) -> anyhow::Result<Self> {
+        let home = namespace(bed, label).await?;
+        Self::prepare_in(bed, (&home, home.clone()), flags).await
+    }
+
+    /// Does the same for an operator that lives in a namespace of its own.
+    pub(crate) async fn apart(bed: &'a Bed, label: &str) -> anyhow::Result<Self> {
+        let home = namespace(bed, &format!("{label}-home")).await?;
         let namespace = namespace(bed, label).await?;
+        Self::prepare_in(bed, (&home, namespace), &[]).await
+    }
+
+    async fn prepare_in(
+        bed: &'a Bed,
+        (home, namespace): (&str, String),
+        flags: &[&str],
+    ) -> anyhow::Result<Self> {
         let prometheus = FaultProxy::before_prometheus(bed).await?;
         let source = json!({
             "apiVersion": "astern.dev/v1alpha1", "kind": "MetricSource",
@@ -66,7 +91,8 @@ impl<'a> Stage<'a> {
         });
         bed.apply(&source.to_string()).await?;
         let api_server = FaultProxy::before_api_server(bed).await?;
-        let operator = Operator::prepare(bed, &namespace, &api_server).await?;
+        let operator = Operator::prepare(bed, (home, &namespace), &api_server).await?;
+        let operator = operator.with(flags);
         let load = TrafficOptions::new(&namespace, DEPLOYMENT, REQUESTS_PER_SECOND);
         Ok(Self {
             bed,
@@ -313,13 +339,16 @@ impl<'a> Stage<'a> {
         requests.iter().filter(renews).count()
     }
 
+    /// Returns what the operator wrote, in order.
+    pub(crate) fn writes(&self) -> Vec<Write> {
+        passed(&self.api_server.requests())
+    }
+
     /// Returns the answers to the operator's writes to the Deployment, in order.
     pub(crate) fn writes_to_deployment(&self) -> Vec<u16> {
-        let requests = self.api_server.requests();
-        let own = requests
-            .iter()
-            .filter(|seen| seen.is_write() && seen.path.contains("/deployments/"));
-        own.filter_map(|seen| seen.status).collect()
+        let writes = self.writes().into_iter();
+        let own = writes.filter(|write| write.resource.starts_with("deployments"));
+        own.filter_map(|write| write.code).collect()
     }
 
     /// Returns how many of them the API server took. Others met a newer object, and changed nothing.
@@ -333,9 +362,12 @@ impl<'a> Stage<'a> {
         let (sender, arrived) = watch::channel(false);
         let (release, go) = watch::channel(false);
         let matcher = Matcher::any().method("PATCH").path("/deployments/");
-        let matcher = matcher.when(move |_, _| {
-            sender.send_replace(true);
-            true
+        let matcher = matcher.when(move |request, _| {
+            let write = !request.is_dry_run();
+            if write {
+                sender.send_replace(true);
+            }
+            write
         });
         self.api_server
             .add(Rule::first(1, matcher, Fault::Hold(go)));

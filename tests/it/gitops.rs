@@ -92,8 +92,8 @@ impl Tool {
         if (self.heeds_pause && paused) || image(&self.cluster) == self.git {
             return;
         }
-        let path = "/spec/template/spec/containers/0/image";
-        let patch = json!([{"op": "replace", "path": path, "value": self.git}]);
+        let field = "/spec/template/spec/containers/0/image";
+        let patch = json!([{"op": "replace", "path": field, "value": self.git}]);
         let written = self.hands.json_patch(&deployment(), patch).await;
         written.expect("written");
     }
@@ -114,7 +114,11 @@ impl Tool {
             }
             self.run(10).await;
         }
-        panic!("{what}: never; rollbacks {:?}", rollbacks(&self.cluster));
+        let rollbacks = rollbacks(&self.cluster);
+        assert!(
+            condition(&self.cluster),
+            "{what}: never; rollbacks {rollbacks:?}"
+        );
     }
 }
 
@@ -155,7 +159,7 @@ async fn a_kustomization_is_kept_away_until_git_moves_and_once_more_after_that()
     let writes = template_writes(&cluster);
     assert_eq!(writes.len(), 1);
     let written = writes[0].body.to_string();
-    assert!(written.contains(&PAUSE.replace("/", "~1")), "{written}");
+    assert!(written.contains(&PAUSE.replace('/', "~1")), "{written}");
     assert_eq!(mark(&cluster, PAUSE).as_deref(), Some("disabled"));
     let told = message(&cluster);
     assert!(told.contains(&format!("{PAUSE}-")), "{told}");

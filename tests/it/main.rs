@@ -2,8 +2,10 @@
 
 mod architecture;
 mod backtest;
+mod config;
 mod contract;
 mod examples;
+mod finding;
 mod generated;
 mod gitops;
 mod invariants;

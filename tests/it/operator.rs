@@ -13,7 +13,7 @@ use astern::observe::Eyes;
 use astern::observe::prometheus::feeds::Feeds;
 use astern::observe::sources::{FindSource, Sources};
 use astern::observe::store::Store;
-use astern::port::simulated::{Behaviour, Settings, SimulatedCluster, Write};
+use astern::port::simulated::{Behaviour, Crash, CrashingPort, Settings, SimulatedCluster, Write};
 use astern::port::{Cluster, ObjectRef, Outside, kinds};
 use jiff::SignedDuration;
 use serde_json::{Value, json};
@@ -89,6 +89,42 @@ impl Operator {
         let meter = Arc::new(Unmetered);
         let controller = Controller::new(eyes, hands, port, meter, Box::new(code));
         Self(tokio::spawn(Arc::new(controller).run()))
+    }
+}
+
+/// An operator that dies at a chosen write and is followed by another.
+pub(crate) struct Mortal {
+    port: Arc<CrashingPort<SimulatedCluster>>,
+    follower: JoinHandle<Operator>,
+}
+
+impl Drop for Mortal {
+    fn drop(&mut self) {
+        self.follower.abort();
+    }
+}
+
+impl Mortal {
+    pub(crate) fn start(cluster: &SimulatedCluster, crash: Crash) -> Self {
+        let port = Arc::new(CrashingPort::new(Arc::new(cluster.clone()), crash));
+        let first = Operator::start(Arc::clone(&port));
+        let follower = {
+            let port = Arc::clone(&port);
+            let cluster = cluster.clone();
+            tokio::spawn(async move {
+                port.crashed().await;
+                drop(first);
+                // Runs until this task is dropped.
+                let _second = Operator::start(Arc::new(cluster));
+                std::future::pending().await
+            })
+        };
+        Self { port, follower }
+    }
+
+    /// Returns how many writes the first one began.
+    pub(crate) fn writes(&self) -> usize {
+        self.port.writes()
     }
 }
 

@@ -3,13 +3,13 @@
 use std::sync::Arc;
 
 use astern::api::names;
-use astern::port::simulated::{Crash, CrashingPort, MetricsFault, SimulatedCluster};
+use astern::port::simulated::{Crash, MetricsFault, SimulatedCluster};
 use astern::port::{ObjectRef, kinds};
 use jiff::SignedDuration;
 
 use crate::operator::{
-    ERRING, FAILING_PROBES, FIXED, GOOD, NAME, NAMESPACE, Operator, apply_policy, approve, cluster,
-    image, label, mark, own_writes, revisions, rollbacks, states, template_writes, until,
+    ERRING, FAILING_PROBES, FIXED, GOOD, Mortal, NAME, NAMESPACE, Operator, apply_policy, approve,
+    cluster, image, label, mark, own_writes, revisions, rollbacks, states, template_writes, until,
     until_good, until_states, verdicts,
 };
 
@@ -225,20 +225,9 @@ async fn story(cluster: &SimulatedCluster) {
 /// Runs the story with an operator that dies at `crash` and is followed by another.
 async fn story_with(crash: Crash) -> (SimulatedCluster, usize) {
     let cluster = cluster();
-    let port = Arc::new(CrashingPort::new(Arc::new(cluster.clone()), crash));
-    let first = Operator::start(Arc::clone(&port));
-    let follower = {
-        let port = Arc::clone(&port);
-        let cluster = cluster.clone();
-        tokio::spawn(async move {
-            port.crashed().await;
-            drop(first);
-            Operator::start(Arc::new(cluster))
-        })
-    };
+    let mortal = Mortal::start(&cluster, crash);
     story(&cluster).await;
-    follower.abort();
-    (cluster, port.writes())
+    (cluster, mortal.writes())
 }
 
 async fn every_crash(crash: fn(usize) -> Crash) {

@@ -6,10 +6,11 @@
 
 use std::collections::BTreeMap;
 
+use astern::decide::traffic::Traffic;
 use astern::decide::{
-    self, Attempt, Attention, Availability, Current, Decision, Effect, Entry, EntryKind, Evidence,
-    Firing, Incident, Inspection, Memory, Observed, Pod, PodCounters, Policy, RestartCount,
-    Revision, Sample, TriggerKind, Unknown, ValueAt, Workload,
+    self, Attempt, Attention, Availability, Current, Decision, Diagnosed, Effect, Entry, EntryKind,
+    Evidence, Firing, Followed, Incident, Inspection, Memory, Observed, Pod, PodCounters, Policy,
+    RestartCount, Revision, Sample, TriggerKind, Unknown, ValueAt, Workload,
 };
 use jiff::{SignedDuration, Timestamp};
 
@@ -19,8 +20,8 @@ pub(crate) const TICK: SignedDuration = SignedDuration::from_secs(5);
 const ROLLOUT: SignedDuration = SignedDuration::from_secs(10);
 /// Pods of a revision.
 const PODS: usize = 2;
-/// Scrapes that are kept: more than the longest window of any test needs.
-const SCRAPES: usize = 60;
+/// How long scrapes are kept: for more than the longest window of any test.
+const KEPT: SignedDuration = SignedDuration::from_secs(300);
 
 /// How a revision does.
 #[derive(Clone, Debug, PartialEq)]
@@ -109,6 +110,8 @@ pub(crate) struct World {
     /// What the process remembers.
     pub(crate) passing_since: Option<Timestamp>,
     pub(crate) inspections: Vec<Inspection>,
+    diagnosed: Vec<Diagnosed>,
+    followed: Option<Followed>,
     rollout_started: Timestamp,
     /// When the ReplicaSet of each revision was made.
     replica_sets: BTreeMap<Revision, Timestamp>,
@@ -127,6 +130,10 @@ pub(crate) struct World {
 /// Returns the moment `second` seconds after the beginning of the test.
 pub(crate) fn at(second: i64) -> Timestamp {
     Timestamp::UNIX_EPOCH + SignedDuration::from_secs(1_700_000_000 + second)
+}
+
+fn replica_set(revision: &Revision) -> String {
+    format!("checkout-{}", revision.short())
 }
 
 pub(crate) fn revision(name: &str) -> Revision {
@@ -148,6 +155,7 @@ impl World {
                     number: 1,
                     created: day_ago,
                 }),
+                replica_set: Some(replica_set(running)),
                 replicas: 2,
                 rolled_out: true,
                 rolling_update: true,
@@ -162,6 +170,8 @@ impl World {
             recorded: None,
             passing_since: None,
             inspections: Vec::new(),
+            diagnosed: Vec::new(),
+            followed: None,
             rollout_started: day_ago,
             replica_sets: BTreeMap::from([(running.clone(), day_ago)]),
             number: 1,
@@ -191,6 +201,8 @@ impl World {
             fresh_code: format!("code{}", self.codes),
             passing_since: self.passing_since,
             inspections: self.inspections.clone(),
+            diagnosed: self.diagnosed.clone(),
+            followed: self.followed.clone(),
             ..Observed::default()
         };
         if observed.attention(&self.policy) > Attention::None && self.workload.current.is_some() {
@@ -297,6 +309,12 @@ impl World {
                 pod.live(&before, self.now, self.metrics != Metrics::Gone);
             }
         }
+        // Of pods that are gone too: a feed asks for all pods from the same moment on.
+        let oldest = self.now - KEPT;
+        for pod in self.pods.iter_mut().chain(&mut self.old) {
+            pod.requests.retain(|sample| sample.at > oldest);
+            pod.probes.retain(|sample| sample.at > oldest);
+        }
         self.values.push(ValueAt {
             at: self.now,
             value: behaviour.value,
@@ -351,6 +369,7 @@ impl World {
         if self.workload.paused {
             // The Deployment controller makes no ReplicaSet while paused.
             self.workload.current = None;
+            self.workload.replica_set = None;
             self.workload.rolled_out = false;
             self.pods.clear();
         } else {
@@ -373,6 +392,7 @@ impl World {
     fn roll_out(&mut self) {
         self.number += 1;
         let template = self.workload.template.clone();
+        self.workload.replica_set = Some(replica_set(&template));
         let created = *self.replica_sets.entry(template).or_insert(self.now);
         self.workload.current = Some(Current {
             number: self.number,
@@ -419,6 +439,8 @@ impl World {
     pub(crate) fn restart(&mut self) {
         self.passing_since = None;
         self.inspections.clear();
+        self.diagnosed.clear();
+        self.followed = None;
     }
 
     /// The writes that a decision asks for, in the order in which they are made.
@@ -517,6 +539,21 @@ impl World {
                     ..Inspection::default()
                 }];
             }
+            Effect::Diagnose { revision, .. } => {
+                self.diagnosed.retain(|known| known.revision != *revision);
+                self.diagnosed.push(Diagnosed {
+                    at: self.now,
+                    revision: revision.clone(),
+                    findings: Vec::new(),
+                });
+            }
+            Effect::FollowTraffic { to, .. } => {
+                self.followed = Some(Followed {
+                    at: self.now,
+                    to: to.clone(),
+                    traffic: Traffic::default(),
+                });
+            }
             // Nobody deploys this workload but people.
             Effect::Announce(_)
             | Effect::Decline { .. }
@@ -589,6 +626,4 @@ impl LivePod {
 
 fn push(samples: &mut Vec<Sample>, at: Timestamp, total: f64, failed: f64) {
     samples.push(Sample { at, total, failed });
-    let surplus = samples.len().saturating_sub(SCRAPES);
-    samples.drain(..surplus);
 }

@@ -1,16 +1,22 @@
 //! A revision as a `ControllerRevision`: its template is immutable data, its verdict labels.
 
-use std::collections::{BTreeMap, BTreeSet};
+mod marks;
+
+use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
-use super::{annotation, annotation_pointer, controller, label, label_pointer, label_value, text};
+use super::{annotation, controller, label, label_value, text};
 use crate::api::{config, names, template};
 use crate::decide::{
     Counted, Enforcement, Facts, Proof, Revision, RevisionMemory, Verdict, Workload,
 };
 use crate::port::kinds;
+
+use self::marks::marks;
+
+pub use self::marks::changes;
 
 /// A `ControllerRevision` of ours, without the template that it holds.
 #[derive(Clone, Debug, PartialEq)]
@@ -31,7 +37,8 @@ pub struct RevisionRecord {
 
 /// Returns the record in `object`, or `None` when it is not one of ours or makes no sense.
 ///
-/// The identity is computed from the immutable template, never taken from a label or annotation.
+/// The identity is computed from the immutable template, never taken from a label or annotation. One
+/// that says otherwise is not a record of this template.
 #[must_use]
 pub fn read(object: &Value) -> Option<RevisionRecord> {
     let owner = controller(object)?;
@@ -44,6 +51,11 @@ pub fn read(object: &Value) -> Option<RevisionRecord> {
     let recorded = object.pointer("/data/template")?;
     let template = template::revision(recorded);
     let config = text(object, "/data/config/digest");
+    let revision = template::with_config(&template, config);
+    // Nobody can change the data, but anybody who may can make a record anew below the old marks.
+    if annotation(object, names::DIGEST)? != revision.0 {
+        return None;
+    }
     Some(RevisionRecord {
         namespace: text(object, "/metadata/namespace")?.to_owned(),
         name: text(object, "/metadata/name")?.to_owned(),
@@ -51,7 +63,7 @@ pub fn read(object: &Value) -> Option<RevisionRecord> {
         resource_version: text(object, "/metadata/resourceVersion")?.to_owned(),
         deployment: owner.get("name")?.as_str()?.to_owned(),
         deployment_uid: deployment_uid.to_owned(),
-        revision: template::with_config(&template, config),
+        revision,
         template,
         memory: memory(object)?,
         images: template::images(recorded),
@@ -191,105 +203,6 @@ pub fn name(workload: &Workload, revision: &Revision) -> String {
     let room = NAME_MAX.saturating_sub(suffix.len());
     let stem: String = workload.name.chars().take(room).collect();
     format!("{stem}{suffix}")
-}
-
-/// Returns the JSON Patch that turns `before` into `after`; empty when they are equal.
-#[must_use]
-pub fn changes(before: &RevisionMemory, after: &RevisionMemory) -> Vec<Value> {
-    let (labels_before, annotations_before) = marks(before);
-    let (labels, annotations) = marks(after);
-    let mut operations = changes_of(&labels_before, &labels, label_pointer);
-    operations.extend(changes_of(
-        &annotations_before,
-        &annotations,
-        annotation_pointer,
-    ));
-    operations
-}
-
-type Marks = Vec<(String, Value)>;
-
-fn changes_of(before: &Marks, after: &Marks, pointer: fn(&str) -> String) -> Vec<Value> {
-    let added = after
-        .iter()
-        .filter(|mark| !before.contains(mark))
-        .map(|(key, value)| json!({"op": "add", "path": pointer(key), "value": value}));
-    let removed = before
-        .iter()
-        .filter(|(key, _)| !after.iter().any(|(kept, _)| kept == key))
-        .map(|(key, _)| json!({"op": "remove", "path": pointer(key)}));
-    added.chain(removed).collect()
-}
-
-/// Labels for what people select by, annotations for the rest.
-fn marks(memory: &RevisionMemory) -> (Marks, Marks) {
-    let mut labels = vec![(
-        names::VERDICT.to_owned(),
-        json!(verdict_name(memory.verdict)),
-    )];
-    if let Some(proof) = memory.proof {
-        labels.push((names::PROOF.to_owned(), json!(proof_name(proof))));
-    }
-    if let Some(enforcement) = memory.quarantine {
-        labels.push((names::QUARANTINE.to_owned(), json!("true")));
-        labels.push((
-            names::QUARANTINE_ENFORCEMENT.to_owned(),
-            json!(enforcement.name()),
-        ));
-    }
-    let mut annotations = vec![
-        (names::NUMBER.to_owned(), json!(memory.number.to_string())),
-        (names::SINCE.to_owned(), json!(memory.since.to_string())),
-    ];
-    if let Some(time) = memory.rolled_out {
-        annotations.push((names::ROLLED_OUT.to_owned(), json!(time.to_string())));
-    }
-    if let Some(time) = memory.convicted {
-        annotations.push((names::CONVICTED.to_owned(), json!(time.to_string())));
-    }
-    if !memory.config.is_empty() {
-        annotations.push((
-            names::CONFIG.to_owned(),
-            json!(config::to_text(&memory.config)),
-        ));
-    }
-    if let Some(source) = &memory.restored_from {
-        annotations.push((names::RESTORED_FROM.to_owned(), json!(source.0)));
-    }
-    if let Some(mark) = &memory.mark {
-        annotations.push((names::MARK.to_owned(), json!(mark)));
-    }
-    if let Some(git) = &memory.git {
-        annotations.push((names::GIT_REVISION.to_owned(), json!(git)));
-    }
-    if !memory.passed.is_empty() {
-        annotations.push((names::PASSED.to_owned(), json!(joined(&memory.passed))));
-    }
-    if memory.replicas > 0 {
-        annotations.push((
-            names::REPLICAS.to_owned(),
-            json!(memory.replicas.to_string()),
-        ));
-    }
-    if !memory.baseline.is_empty() {
-        let entries: Vec<String> = memory
-            .baseline
-            .iter()
-            .map(|(trigger, counted)| {
-                format!("{trigger}={:.0}/{:.0}", counted.failed, counted.total)
-            })
-            .collect();
-        annotations.push((names::BASELINE.to_owned(), json!(entries.join(","))));
-    }
-    (labels, annotations)
-}
-
-fn joined(names: &BTreeSet<String>) -> String {
-    names
-        .iter()
-        .map(String::as_str)
-        .collect::<Vec<_>>()
-        .join(",")
 }
 
 /// Returns the `managedFields` entries that own something of the template or of what kubectl apply

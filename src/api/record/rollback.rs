@@ -1,5 +1,6 @@
 //! An incident as a `Rollback`: the request in `spec`, everything found and done in `status`.
 
+mod found;
 mod gitops;
 mod request;
 
@@ -164,6 +165,7 @@ fn incident(status: &Value) -> Option<Incident> {
             patched: time(status, "/timings/patchedTime"),
             ended: time(status, "/timings/endedTime"),
         },
+        found: found::read(status),
     })
 }
 
@@ -343,6 +345,7 @@ pub fn status(
         },
         "conditions": [render::complete(incident, &place, before, now)],
     });
+    found::write(&incident.found, &workload.name, &mut status);
     drop_nulls(&mut status);
     status
 }

@@ -8,6 +8,7 @@ use jiff::SignedDuration;
 use kube::core::Rule;
 
 use crate::api::parse::duration;
+use crate::decide::{diagnosis, found};
 
 /// GEP-2257: a strict subset of what Go and Prometheus read.
 pub const DURATION_PATTERN: &str = "^([0-9]{1,5}(h|m|s|ms)){1,4}$";
@@ -35,6 +36,11 @@ pub const TARGETS: u32 = 16;
 pub const LABELS: u32 = 32;
 pub const LABEL_NAME_LENGTH: u32 = 317;
 pub const LABEL_VALUE_LENGTH: u32 = 63;
+/// Of a diagnosis: as many as are taken, and characters of each text.
+pub const FINDINGS: usize = diagnosis::FINDINGS_MAX;
+pub const FINDING_LENGTH: usize = diagnosis::TEXT_MAX;
+pub const TRAFFIC_LINES: usize = found::TRAFFIC_LINES_MAX;
+pub const TRAFFIC_LINE_LENGTH: usize = found::TRAFFIC_LINE_MAX;
 
 /// Returns the rule for a field that holds a name. A pattern alone would print only itself.
 #[must_use]

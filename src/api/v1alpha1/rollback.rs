@@ -113,6 +113,21 @@ pub struct RollbackStatus {
     /// What was seen when the rollback was proposed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub evidence: Option<RecordedEvidence>,
+    /// What was seen to be wrong with the pods, the nearest to the cause first. Empty where nothing was
+    /// seen: the fault is then in what the application does.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = bounds::FINDINGS))]
+    #[x_kube(merge_strategy = ListMerge::Atomic)]
+    pub diagnosis: Vec<RecordedFinding>,
+    /// What the bad revision cost, as far as requests were counted. Absent where no trigger counts
+    /// them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub impact: Option<RecordedImpact>,
+    /// What to know of the traffic: Services that lead elsewhere, names that clients remember, and what
+    /// could not be looked at.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = bounds::TRAFFIC_LINES), inner(length(max = bounds::TRAFFIC_LINE_LENGTH)))]
+    pub traffic: Vec<String>,
     /// The terms of the policy when the rollback was proposed. Later edits of the policy do not
     /// change an incident.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -199,6 +214,14 @@ pub struct RecordedRevision {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0))]
     pub revision: Option<i64>,
+    /// Name of its ReplicaSet, which begins the names of its pods. Absent where it never had one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = bounds::NAME_LENGTH))]
+    pub replica_set: Option<String>,
+    /// The pod-template-hash: the label that its pods carry.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = bounds::LABEL_VALUE_LENGTH))]
+    pub hash: Option<String>,
     /// The images of its containers.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 64), inner(length(max = 1024)))]
@@ -238,6 +261,45 @@ pub struct ConfigCopy {
     /// Name of the copy. Nobody else writes it, and it cannot be changed.
     #[schemars(length(min = 1, max = bounds::NAME_LENGTH))]
     pub copy: String,
+}
+
+/// One thing that was seen, and what to try.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct RecordedFinding {
+    /// The object it was seen on, such as `pod/checkout-7d9f-x2`, and how many more.
+    #[schemars(length(max = bounds::FINDING_LENGTH))]
+    pub about: String,
+    /// What was seen.
+    #[schemars(length(max = bounds::FINDING_LENGTH))]
+    pub saw: String,
+    /// What to try.
+    #[schemars(length(max = bounds::FINDING_LENGTH))]
+    pub attempt: String,
+}
+
+/// What a revision cost.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct RecordedImpact {
+    /// Requests that failed, as the triggers on error rates count them.
+    #[schemars(range(min = 0))]
+    pub failed_requests: i64,
+    /// All requests.
+    #[schemars(range(min = 0))]
+    pub total_requests: i64,
+    /// The last scrape before the first failure: no failure that was counted is older.
+    #[schemars(length(max = 64), extend("format" = "date-time"))]
+    pub from: String,
+    /// The scrape that counted the last failure.
+    #[schemars(length(max = 64), extend("format" = "date-time"))]
+    pub until: String,
+    /// There may have been more: a pod counted after its last scrape, or before its first.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub at_least: Option<bool>,
+    /// The series do not tell revisions apart: requests to others are among them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub all_revisions: Option<bool>,
 }
 
 /// The terms that decide.

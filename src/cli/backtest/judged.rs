@@ -97,6 +97,8 @@ impl Judged {
             | Effect::KeepConfig { .. }
             | Effect::LookAtReconciler
             | Effect::LiftPause { .. }
+            | Effect::Diagnose { .. }
+            | Effect::FollowTraffic { .. }
             | Effect::Decline { .. } => {}
         }
     }

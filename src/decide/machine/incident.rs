@@ -3,8 +3,9 @@
 use jiff::{SignedDuration, Timestamp};
 
 use super::asking::when_awaiting_approval;
+use super::finding::look_for_causes;
 use super::reconciled::{met, released};
-use super::recovery::Recovery;
+use super::recovery::verify;
 use super::requested::declined_meanwhile;
 use super::watching::brought_up_to_date;
 use super::{Case, FALLBACK};
@@ -19,6 +20,7 @@ use crate::decide::{
 
 pub(super) fn when_open(case: &Case<'_>, incident: &Incident) -> Decision {
     let decision = in_state(case, incident);
+    let decision = look_for_causes(case, incident, decision);
     declined_meanwhile(case, incident, decision)
 }
 
@@ -94,7 +96,7 @@ fn when_rolling_back(case: &Case<'_>, incident: &Incident) -> Decision {
     let left = deadline.duration_since(case.now).min(FALLBACK);
     // What is remembered must be on the objects before the write: the revision is bad from here on.
     let mut memory = with_incident(case, incident);
-    mark(case, &mut memory, &incident.from, Verdict::Bad);
+    mark(case, &mut memory, &incident.from, conviction(incident));
     if let Some(held) = held {
         return case
             .remember(memory, Reason::Held(held.hold), Some(left))
@@ -180,62 +182,6 @@ fn when_verifying(case: &Case<'_>, incident: &Incident) -> Decision {
     decision
 }
 
-fn verify(case: &Case<'_>, incident: &Incident) -> Decision {
-    let health = Recovery::of(case, incident);
-    let since = match health {
-        Recovery::Passing => Some(case.observed.passing_since.unwrap_or(case.now)),
-        Recovery::Incomplete | Recovery::Breached(_) | Recovery::Unknown(_) => None,
-    };
-    let verified = since.map(|since| later(since, incident.rollback.recovery));
-    // The ownership patch is part of the rollback: until it is seen, the work is not done.
-    if verified.is_some_and(|verified| case.now >= verified)
-        && !case.observed.workload.ownership_disturbed
-    {
-        let mut outcome = format!("the triggers passed for {:#}", incident.rollback.recovery);
-        if let Some(by) = &incident.restored_by {
-            outcome = format!("{by} put it back, not Astern; {outcome}");
-        }
-        return close(case, incident, State::Recovered, outcome);
-    }
-    let deadline = deadline(incident);
-    if case.now >= deadline {
-        return match health {
-            Recovery::Breached(evidence) => close(
-                case,
-                incident,
-                State::NotRecovered,
-                format!("the restored revision fails too: {evidence}"),
-            ),
-            Recovery::Incomplete => close(
-                case,
-                incident,
-                State::Failed,
-                "the rollout of the restored revision did not complete in time".to_owned(),
-            ),
-            Recovery::Unknown(unknown) => close(
-                case,
-                incident,
-                State::Failed,
-                format!("the revision is restored, but recovery could not be verified: {unknown}"),
-            ),
-            Recovery::Passing => close(
-                case,
-                incident,
-                State::Failed,
-                "the triggers did not pass for long enough in time".to_owned(),
-            ),
-        };
-    }
-    let look_again = verified.unwrap_or(deadline).min(deadline);
-    let mut decision = case.remember(
-        with_incident(case, incident),
-        Reason::Incident(State::Verifying),
-        Some(look_again.duration_since(case.now).min(FALLBACK)),
-    );
-    decision.passing_since = since;
-    decision
-}
-
 /// Whether the bad revision became current anew since the incident was opened. Either our own mark
 /// says that we had restored another template, or its revision number moved; a robot may be faster
 /// than the controller that numbers revisions, and may strip the mark.
@@ -288,7 +234,7 @@ pub(super) fn advance(case: &Case<'_>, incident: &Incident, state: State) -> Dec
         incident.timings.patched = Some(case.now);
     }
     let mut memory = with_incident(case, &incident);
-    mark(case, &mut memory, &incident.from, Verdict::Bad);
+    mark(case, &mut memory, &incident.from, conviction(&incident));
     if let Some(restored) = incident
         .restored
         .as_ref()
@@ -351,6 +297,15 @@ pub(super) fn with_incident(case: &Case<'_>, incident: &Incident) -> crate::deci
     }
 }
 
+/// What a rollback says about the revision that is left: a person who asks for it is no trigger.
+const fn conviction(incident: &Incident) -> Verdict {
+    if incident.request.is_some() {
+        Verdict::Withdrawn
+    } else {
+        Verdict::Bad
+    }
+}
+
 fn mark(
     case: &Case<'_>,
     memory: &mut crate::decide::Memory,
@@ -370,7 +325,7 @@ fn mark(
     }
 }
 
-fn deadline(incident: &Incident) -> Timestamp {
+pub(super) fn deadline(incident: &Incident) -> Timestamp {
     let decided = incident
         .timings
         .decided

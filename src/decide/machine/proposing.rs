@@ -11,8 +11,8 @@ use crate::decide::inspection::inspected;
 use crate::decide::model::Announcement;
 use crate::decide::target::{Plan, plan};
 use crate::decide::{
-    ApprovalTerms, Decision, Effect, Held, Hold, Incident, Measurement, Mode, OnTimeout, Reason,
-    Revision, RevisionMemory, State, Timings, TriggerReading, Verdict, target,
+    ApprovalTerms, Decision, Effect, Found, Held, Hold, Incident, Measurement, Mode, OnTimeout,
+    Reason, Revision, RevisionMemory, State, Timings, TriggerReading, Verdict, target,
 };
 
 pub(super) fn breached(
@@ -32,18 +32,12 @@ pub(super) fn breached(
         unlooked(case)
     };
     let (to, asks) = match planned {
-        Plan::Go { to, asks } => (to, asks),
+        Plan::Go { to, asks } => match refused_again(case, &past, &to) {
+            Some(held) => return hold_back(case, memory, held),
+            None => (to, asks),
+        },
         Plan::Held(held) => return hold_back(case, memory, held),
-        Plan::Inspect(to) => {
-            let from = case.observed.workload.template.clone();
-            return keep(
-                case,
-                memory,
-                Reason::OnProbation,
-                Some(SignedDuration::ZERO),
-            )
-            .with(Effect::Inspect { from, to });
-        }
+        Plan::Inspect(to) => return inspect_first(case, memory, to),
     };
     if pause_may_end(case) {
         return keep(case, memory, Reason::OnProbation, Some(FALLBACK));
@@ -89,6 +83,7 @@ pub(super) fn breached(
         escalated: false,
         reconciler,
         git_range,
+        found: Found::default(),
         timings: Timings {
             proposed: case.now,
             decided: (state == State::RollingBack).then_some(case.now),
@@ -107,6 +102,22 @@ pub(super) fn with_copies(
     let seen = inspected(case.observed, to, case.now);
     seen.map(|seen| (seen.repoint.clone(), seen.restored.clone()))
         .unwrap_or_default()
+}
+
+/// A rollback that the API server refused once is not proposed again while it still refuses it: nobody
+/// could carry it out, whoever agreed.
+fn refused_again(case: &Case<'_>, past: &Past, to: &Revision) -> Option<Held> {
+    let refusal = inspected(case.observed, to, case.now)?.refused.clone()?;
+    past.failed.then_some(Held {
+        hold: Hold::DryRunRefused,
+        detail: refusal,
+    })
+}
+
+fn inspect_first(case: &Case<'_>, memory: RevisionMemory, to: Revision) -> Decision {
+    let from = case.observed.workload.template.clone();
+    let at_once = Some(SignedDuration::ZERO);
+    keep(case, memory, Reason::OnProbation, at_once).with(Effect::Inspect { from, to })
 }
 
 fn hold_back(case: &Case<'_>, memory: RevisionMemory, held: Held) -> Decision {
@@ -231,6 +242,7 @@ pub(super) struct Past {
     pub(super) attempts: u32,
     pub(super) observed: bool,
     let_go: bool,
+    failed: bool,
     paused: bool,
 }
 
@@ -250,6 +262,7 @@ impl Past {
             attempts: all().map(|attempt| attempt.attempt).max().unwrap_or(0),
             observed: own().any(|attempt| attempt.state == State::Observed),
             let_go: own().any(|attempt| matches!(attempt.state, State::Rejected | State::Released)),
+            failed: own().any(|attempt| attempt.state == State::Failed),
             paused: all().any(|attempt| attempt.paused),
         }
     }

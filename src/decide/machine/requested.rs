@@ -11,8 +11,8 @@ use super::watching::{brought_up_to_date, first_seen, keep};
 use super::{Case, FALLBACK};
 use crate::decide::target::{Plan, plan};
 use crate::decide::{
-    Asked, Decision, Effect, Held, Incident, Mode, Reason, Request, Revision, RevisionMemory,
-    State, Timings,
+    Asked, Decision, Effect, Found, Held, Incident, Mode, Reason, Request, Revision,
+    RevisionMemory, State, Timings,
 };
 
 /// Answers `request`; no other incident is open.
@@ -97,6 +97,7 @@ fn proposed(
         escalated: false,
         reconciler,
         git_range,
+        found: Found::default(),
         timings: Timings {
             proposed: case.now,
             decided: (state == State::RollingBack).then_some(case.now),

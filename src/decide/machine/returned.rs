@@ -11,8 +11,8 @@ use jiff::SignedDuration;
 use super::Case;
 use super::proposing::{Past, approval_terms};
 use crate::decide::{
-    Announcement, Current, Decision, Incident, Reason, Revision, RevisionMemory, State, Timings,
-    Verdict, quarantine,
+    Announcement, Current, Decision, Found, Incident, Reason, Revision, RevisionMemory, State,
+    Timings, Verdict, quarantine,
 };
 
 /// Returns the revision that was left, if it was a person who went back from it to the current one.
@@ -100,6 +100,7 @@ fn incident(case: &Case<'_>, left: &Revision) -> Incident {
         escalated: false,
         reconciler: None,
         git_range: None,
+        found: Found::default(),
         timings: Timings {
             proposed: case.now,
             decided: None,

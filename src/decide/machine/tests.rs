@@ -10,14 +10,15 @@ use super::decide;
 use crate::decide::config::WHOLE;
 use crate::decide::gitops::OnRollback;
 use crate::decide::restoring::{Restoration, restoration};
+use crate::decide::traffic::{Serving, Traffic, Unseen, UnseenCause};
 use crate::decide::{
-    Announcement, Approval, ApprovalTerms, Attempt, Budget, Compatible, Config, ConfigMode,
-    ConfigName, ConfigTerms, ConfigUse, ConfigUses, Contents, Counters, Current, Decision, Effect,
-    Enforcement, Entry, EntryKind, ErrorRate, Evidence, Facts, Hold, Incident, Inspection,
-    LabelNames, Limit, Memory, Mode, Observed, OnTimeout, Pod, PodCounters, Policy, Preset, Proof,
-    QuarantineTerms, Rate, Ratio, Reason, Request, Requests, RestartCount, Restarts, Revision,
-    RevisionMemory, RollbackTerms, Sample, Schema, Shape, State, Suspension, Timings, Trigger,
-    TriggerKind, Unknown, Verdict, Workload,
+    Announcement, Approval, ApprovalTerms, Asked, Attempt, Budget, Compatible, Config, ConfigMode,
+    ConfigName, ConfigTerms, ConfigUse, ConfigUses, Contents, Counters, Current, Decision,
+    Diagnosed, Effect, Enforcement, Entry, EntryKind, ErrorRate, Evidence, Facts, Finding,
+    Followed, Found, Hold, Impact, Incident, Inspection, LabelNames, Limit, Memory, Mode, Observed,
+    OnTimeout, Pod, PodCounters, Policy, Preset, Proof, QuarantineTerms, Rate, Ratio, Reason,
+    Request, Requests, RestartCount, Restarts, Revision, RevisionMemory, RollbackTerms, Sample,
+    Schema, Shape, State, Suspension, Timings, Trigger, TriggerKind, Unknown, Verdict, Workload,
 };
 
 pub(super) fn at(second: i64) -> Timestamp {
@@ -222,6 +223,7 @@ fn incident(state: State) -> Incident {
         escalated: false,
         reconciler: None,
         git_range: None,
+        found: Found::default(),
         timings: Timings {
             proposed: at(100),
             decided: (state != State::AwaitingApproval).then_some(at(100)),
@@ -264,6 +266,10 @@ fn verifying() -> Observed {
     });
     observed.workload.rolled_out = true;
     observed.evidence = BTreeMap::from([("server-errors".to_owned(), counters(0.0))]);
+    observed.followed = Some(Followed {
+        to: good(),
+        ..Followed::default()
+    });
     observed
 }
 
@@ -274,6 +280,9 @@ fn decided(observed: &Observed, policy: &Policy, second: i64) -> Decision {
     for inspection in &mut observed.inspections {
         // Taken right before, as the controller does.
         inspection.at = at(second);
+    }
+    if let Some(followed) = &mut observed.followed {
+        followed.at = at(second);
     }
     decide(&observed, policy, at(second))
 }
@@ -1387,6 +1396,19 @@ fn what_the_api_server_would_refuse_ends_as_failed_with_its_words() {
     );
 }
 
+#[test]
+fn what_is_refused_still_is_not_proposed_again() {
+    let mut observed = breached();
+    observed.past.push(attempt(State::Failed, true));
+    check_opens(&observed, &policy(), State::AwaitingApproval);
+    observed.inspections[0].refused = Some("denied the request: no v1 here".to_owned());
+    let decision = decided(&observed, &policy(), 100);
+    assert_eq!(decision.memory.incident, None);
+    assert_eq!(decision.reason, Reason::Held(Hold::DryRunRefused));
+    observed.past.clear();
+    check_opens(&observed, &policy(), State::RollingBack);
+}
+
 fn request(to: Option<&str>) -> Request {
     Request {
         name: "please".to_owned(),
@@ -1417,6 +1439,22 @@ fn whoever_asks_for_a_rollback_gets_one() {
 #[test]
 fn a_policy_that_wants_approvals_wants_them_for_requests_too() {
     check_opens(&asked_for(None), &asking(), State::AwaitingApproval);
+}
+
+#[test]
+fn what_people_go_back_from_is_withdrawn_and_what_triggers_convict_is_bad() {
+    for (request, verdict) in [(None, Verdict::Bad), (Some("please"), Verdict::Withdrawn)] {
+        let mut observed = during(State::RollingBack);
+        if let Some(incident) = &mut observed.memory.incident {
+            incident.request = request.map(|name| Asked {
+                name: name.to_owned(),
+                requested_by: None,
+                reason: "it smells".to_owned(),
+            });
+        }
+        let decision = decided(&observed, &policy(), 101);
+        assert_eq!(decision.memory.revisions[&bad()].verdict, verdict);
+    }
 }
 
 #[test]
@@ -1655,6 +1693,7 @@ fn a_target_with_copies_is_recorded_before_it_is_written_and_takes_the_verdict_o
     let back = Effect::RollBack {
         from: bad(),
         to: other(),
+        pause: None,
     };
     assert_eq!(writes(&decision), [&back]);
     let recorded = &decision.memory.revisions[&other()];
@@ -1720,4 +1759,262 @@ fn config_that_changes_under_running_pods_is_told_at_once_and_taken_over_later()
     assert_eq!(decision.memory.revisions[&bad()].config, settings("new"));
     let decision = decided(&observed, &policy(), 995);
     assert_eq!(decision.memory.revisions[&bad()].config, settings("newer"));
+}
+
+fn finding(about: &str) -> Finding {
+    Finding {
+        about: about.to_owned(),
+        saw: "container \"app\" ends with exit code 3".to_owned(),
+        attempt: "read its log".to_owned(),
+    }
+}
+
+fn diagnosed(revision: Revision, second: i64, about: &str) -> Diagnosed {
+    Diagnosed {
+        at: at(second),
+        revision,
+        findings: vec![finding(about)],
+    }
+}
+
+fn asks_why(decision: &Decision) -> Vec<(&Revision, &str)> {
+    let effects = decision.effects.iter();
+    effects
+        .filter_map(|effect| {
+            if let Effect::Diagnose {
+                revision,
+                replica_set,
+            } = effect
+            {
+                Some((revision, replica_set.as_str()))
+            } else {
+                None
+            }
+        })
+        .collect()
+}
+
+fn with_replica_set(mut observed: Observed, name: &str) -> Observed {
+    observed.workload.replica_set = Some(name.to_owned());
+    observed
+}
+
+#[test]
+fn the_causes_are_looked_for_beside_the_rollback_and_once() {
+    let mut observed = with_replica_set(during(State::RollingBack), "checkout-bad");
+    let decision = decided(&observed, &policy(), 101);
+    assert_eq!(asks_why(&decision), [(&bad(), "checkout-bad")]);
+    let back = Effect::RollBack {
+        from: bad(),
+        to: good(),
+        pause: None,
+    };
+    assert!(writes(&decision).contains(&&back), "{:?}", decision.effects);
+    observed.diagnosed = vec![diagnosed(bad(), 101, "pod/a")];
+    let decision = decided(&observed, &policy(), 101);
+    assert_eq!(asks_why(&decision), []);
+    // No write of its own.
+    assert_eq!(decision.memory.incident, observed.memory.incident);
+}
+
+#[test]
+fn what_was_said_in_an_earlier_incident_is_asked_anew() {
+    let mut observed = with_replica_set(during(State::RollingBack), "checkout-bad");
+    observed.diagnosed = vec![diagnosed(bad(), 69, "pod/a")];
+    assert_eq!(asks_why(&decided(&observed, &policy(), 101)).len(), 1);
+}
+
+#[test]
+fn a_look_that_a_patch_waits_for_is_not_made_longer() {
+    let mut observed = with_replica_set(during(State::RollingBack), "checkout-bad");
+    observed.inspections.clear();
+    let decision = decided(&observed, &policy(), 101);
+    assert!(matches!(writes(&decision)[..], [Effect::Inspect { .. }]));
+}
+
+#[test]
+fn what_was_found_is_written_with_the_next_state() {
+    let mut observed = with_replica_set(during(State::RollingBack), "checkout-bad");
+    observed.diagnosed = vec![diagnosed(bad(), 101, "pod/a")];
+    observed.workload.template = good();
+    observed.workload.rolled_back_by = Some(incident(State::RollingBack).name(&observed.workload));
+    let decision = decided(&observed, &policy(), 102);
+    let incident = decision.memory.incident.expect("open");
+    assert_eq!(incident.state, State::Verifying);
+    assert_eq!(incident.found.diagnosis, [finding("pod/a")]);
+}
+
+#[test]
+fn an_operator_that_starts_after_the_patch_asks_by_the_recorded_name() {
+    let mut observed = with_replica_set(verifying(), "checkout-good");
+    assert_eq!(asks_why(&decided(&observed, &policy(), 110)), []);
+    if let Some(incident) = &mut observed.memory.incident {
+        incident.found.from_replica_set = Some("checkout-bad".to_owned());
+    }
+    let decision = decided(&observed, &policy(), 110);
+    assert_eq!(asks_why(&decision), [(&bad(), "checkout-bad")]);
+    observed.diagnosed = vec![diagnosed(bad(), 110, "pod/a")];
+    observed.passing_since = Some(at(-10));
+    let incident = check_closes(&observed, 111, State::Recovered);
+    assert_eq!(incident.found.diagnosis, [finding("pod/a")]);
+    assert_eq!(
+        incident.found.to_replica_set.as_deref(),
+        Some("checkout-good")
+    );
+}
+
+#[test]
+fn a_proposal_is_told_with_its_diagnosis_and_without_a_code_a_little_later() {
+    let mut observed = with_replica_set(during(State::AwaitingApproval), "checkout-bad");
+    observed.diagnosed = vec![diagnosed(bad(), 100, "pod/a")];
+    observed.approvals_are_checked = false;
+    let found = |observed: &Observed, second| {
+        let decision = decided(observed, &asking(), second);
+        decision.memory.incident.expect("open").found.diagnosis
+    };
+    assert_eq!(found(&observed, 109), []);
+    assert_eq!(found(&observed, 110), [finding("pod/a")]);
+    observed.approvals_are_checked = true;
+    assert_eq!(found(&observed, 104), [finding("pod/a")], "with the code");
+}
+
+#[test]
+fn an_incident_that_fails_says_what_is_wrong_with_the_restored_revision_first() {
+    let mut observed = with_replica_set(verifying(), "checkout-good");
+    observed.workload.rolled_out = false;
+    if let Some(incident) = &mut observed.memory.incident {
+        incident.found.diagnosis = vec![finding("pod/bad")];
+    }
+    let early = decided(&observed, &policy(), 680);
+    assert_eq!(asks_why(&early), []);
+    assert_eq!(early.look_again, Some(seconds(5)));
+    let late = decided(&observed, &policy(), 685);
+    assert_eq!(asks_why(&late), [(&good(), "checkout-good")]);
+    observed.diagnosed = vec![diagnosed(good(), 686, "pod/good")];
+    assert_eq!(asks_why(&decided(&observed, &policy(), 690)), []);
+    let incident = check_closes(&observed, 700, State::Failed);
+    assert_eq!(
+        incident.found.diagnosis,
+        [finding("pod/good"), finding("pod/bad")]
+    );
+}
+
+#[test]
+fn the_cost_is_counted_while_the_bad_revision_runs_and_after() {
+    let opened = check_opens(&breached(), &policy(), State::RollingBack);
+    let impact = opened.found.impact.expect("counted");
+    assert_eq!((impact.failed, impact.total), (120, 400));
+
+    let mut observed = verifying();
+    let Evidence::Counters(counted) = counters(30.0) else {
+        unreachable!("counters are counters");
+    };
+    let both = Counters {
+        old: counted.new,
+        ..Counters::default()
+    };
+    observed.evidence = BTreeMap::from([("server-errors".to_owned(), Evidence::Counters(both))]);
+    if let Some(incident) = &mut observed.memory.incident {
+        incident.found.impact = None;
+        incident.found.from_replica_set = Some("checkout-bad".to_owned());
+        incident.timings.decided = Some(at(-500));
+    }
+    let failed = check_closes(&observed, 110, State::Failed);
+    assert_eq!(failed.found.impact.map(|impact| impact.failed), Some(120));
+    // What was counted before stays, where less is seen now.
+    let before = Some(Impact {
+        failed: 999,
+        ..impact
+    });
+    if let Some(incident) = &mut observed.memory.incident {
+        incident.found.impact = before;
+    }
+    let failed = check_closes(&observed, 110, State::Failed);
+    assert_eq!(failed.found.impact, before);
+}
+
+/// Recovered at second 110 but for where the traffic leads.
+fn passing(traffic: Option<Traffic>) -> Observed {
+    let mut observed = verifying();
+    observed.passing_since = Some(at(-10));
+    observed.followed = traffic.map(|traffic| Followed {
+        at: at(110),
+        to: good(),
+        traffic,
+    });
+    observed
+}
+
+fn left_behind() -> Traffic {
+    Traffic {
+        ready: 4,
+        services: vec![Serving {
+            service: "checkout".to_owned(),
+            selects: true,
+            restored: 4,
+            left: vec!["checkout-bad-x".to_owned()],
+            ..Serving::default()
+        }],
+        ..Traffic::default()
+    }
+}
+
+#[test]
+fn recovery_waits_for_its_traffic_and_looks_for_it_last() {
+    let mut early = passing(None);
+    early.passing_since = Some(at(0));
+    assert_eq!(writes(&decided(&early, &policy(), 110)), [] as [&Effect; 0]);
+    let decision = decided(&passing(None), &policy(), 110);
+    let follow = Effect::FollowTraffic {
+        from: bad(),
+        to: good(),
+    };
+    assert_eq!(writes(&decision), [&follow]);
+    assert_eq!(decision.look_again, Some(SignedDuration::ZERO));
+    assert_eq!(decision.passing_since, Some(at(-10)));
+
+    let decision = decided(&passing(Some(left_behind())), &policy(), 110);
+    assert_eq!(writes(&decision), [] as [&Effect; 0]);
+    assert_eq!(decision.reason, Reason::Incident(State::Verifying));
+    assert_eq!(decision.look_again, Some(seconds(10)));
+
+    let mut stale = passing(Some(left_behind()));
+    if let Some(followed) = &mut stale.followed {
+        followed.at = at(100);
+    }
+    assert_eq!(writes(&decide(&stale, &policy(), at(110))), [&follow]);
+    check_closes(&passing(Some(Traffic::default())), 110, State::Recovered);
+}
+
+#[test]
+fn traffic_that_does_not_settle_in_time_fails_and_says_where_it_leads() {
+    let mut observed = passing(Some(left_behind()));
+    if let Some(incident) = &mut observed.memory.incident {
+        incident.timings.decided = Some(at(-500));
+    }
+    let incident = check_closes(&observed, 110, State::Failed);
+    assert!(
+        incident.outcome.contains("checkout-bad-x"),
+        "{}",
+        incident.outcome
+    );
+}
+
+#[test]
+fn what_may_not_be_looked_at_is_told_and_holds_nothing_up() {
+    let blind = Traffic {
+        unseen: vec![Unseen {
+            verb: "list",
+            resource: "endpointslices.discovery.k8s.io".to_owned(),
+            cause: UnseenCause::Forbidden,
+        }],
+        ..Traffic::default()
+    };
+    let incident = check_closes(&passing(Some(blind)), 110, State::Recovered);
+    assert!(
+        incident.outcome.contains("endpointslices"),
+        "{}",
+        incident.outcome
+    );
+    assert_eq!(incident.found.traffic.len(), 1);
 }

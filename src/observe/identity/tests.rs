@@ -29,7 +29,7 @@ fn deployment() -> Deployment {
 
 fn holding(digest: &str) -> Config {
     let contents = Contents {
-        keys: [("".to_owned(), digest.to_owned())].into(),
+        keys: [(String::new(), digest.to_owned())].into(),
     };
     [(ConfigName::config_map("settings"), Some(contents))].into()
 }
@@ -82,7 +82,7 @@ fn a_record_is_found_again_by_what_the_deployment_and_its_config_are() {
 fn a_restart_with_the_same_config_is_the_same_revision() {
     let known = recorded(holding("aa"), 3);
     assert_eq!(
-        identified(&[known.clone()], 4, Some(&holding("aa"))),
+        identified(std::slice::from_ref(&known), 4, Some(&holding("aa"))),
         known.0
     );
 }
@@ -90,7 +90,7 @@ fn a_restart_with_the_same_config_is_the_same_revision() {
 #[test]
 fn a_restart_that_brings_changed_config_is_another_one() {
     let known = recorded(holding("aa"), 3);
-    let changed = identified(&[known.clone()], 4, Some(&holding("bb")));
+    let changed = identified(std::slice::from_ref(&known), 4, Some(&holding("bb")));
     assert_ne!(changed, known.0);
     assert_eq!(changed, recorded(holding("bb"), 4).0);
 }
@@ -99,7 +99,7 @@ fn a_restart_that_brings_changed_config_is_another_one() {
 fn config_that_changes_under_running_pods_is_no_release() {
     let known = recorded(holding("aa"), 4);
     assert_eq!(
-        identified(&[known.clone()], 4, Some(&holding("bb"))),
+        identified(std::slice::from_ref(&known), 4, Some(&holding("bb"))),
         known.0
     );
 }
@@ -108,11 +108,11 @@ fn config_that_changes_under_running_pods_is_no_release() {
 fn what_is_not_known_makes_no_release() {
     let known = recorded(Config::new(), 3);
     assert_eq!(
-        identified(&[known.clone()], 4, Some(&holding("bb"))),
+        identified(std::slice::from_ref(&known), 4, Some(&holding("bb"))),
         known.0
     );
     let known = recorded(holding("aa"), 3);
-    assert_eq!(identified(&[known.clone()], 4, None), known.0);
+    assert_eq!(identified(std::slice::from_ref(&known), 4, None), known.0);
     // Without config the identity is that of the template, as it always was.
     assert_eq!(identified(&[], 4, None), deployment().template);
 }

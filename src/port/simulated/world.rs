@@ -25,6 +25,8 @@ use crate::port::{Error, Kind, ObjectRef, kinds};
 pub(super) enum Task {
     SyncDeployment(ObjectRef),
     SyncReplicaSet(ObjectRef),
+    /// Of all Services of a namespace.
+    SyncEndpoints(String),
     MovePod(ObjectRef),
     Scrape(ObjectRef),
     CollectGarbage,
@@ -89,6 +91,7 @@ impl World {
     fn carry_out(&mut self, task: &Task) {
         match task {
             Task::SyncDeployment(object) => self.sync_deployment(object),
+            Task::SyncEndpoints(namespace) => self.sync_endpoints(namespace),
             Task::SyncReplicaSet(object) => self.sync_replica_set(object),
             Task::MovePod(object) => self.move_pod(object),
             Task::Scrape(object) => self.scrape(object),
@@ -127,7 +130,9 @@ impl World {
             kinds::PODS => {
                 self.soon(Task::MovePod(object.clone()));
                 self.wake_owner(object, value);
+                self.wake_endpoints(&object.namespace);
             }
+            kinds::SERVICES => self.wake_endpoints(&object.namespace),
             _ => {}
         }
     }
@@ -140,6 +145,9 @@ impl World {
             && let Some(value) = self.store.get(&set)
         {
             self.wake_owner(&set, &value);
+        }
+        if object.kind == kinds::PODS {
+            self.wake_endpoints(&object.namespace);
         }
         self.soon(Task::CollectGarbage);
     }

@@ -13,7 +13,7 @@ const RELEASE: &str = "shop";
 
 /// How a release is deployed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Way {
+pub(crate) enum Way {
     ClientSide,
     ServerSide,
     /// The bad one by `kubectl set image`, the others by `kubectl apply`.
@@ -26,7 +26,7 @@ pub(super) enum Way {
 
 impl Way {
     /// Deploys a manifest of the Deployment.
-    pub(super) async fn deploy(self, stage: &Stage<'_>, manifest: &Value) -> anyhow::Result<()> {
+    pub(crate) async fn deploy(self, stage: &Stage<'_>, manifest: &Value) -> anyhow::Result<()> {
         let text = manifest.to_string();
         match self {
             Self::ClientSide | Self::SetImage => {
@@ -44,7 +44,7 @@ impl Way {
     }
 
     /// Deploys nothing but another image where the tool can, and the manifest where it cannot.
-    pub(super) async fn deploy_image(
+    pub(crate) async fn deploy_image(
         self,
         stage: &Stage<'_>,
         image: &str,
@@ -63,7 +63,7 @@ impl Way {
     }
 
     /// Goes back to the release before, in Helm's record and in the cluster.
-    pub(super) async fn helm_rollback(self, stage: &Stage<'_>) -> anyhow::Result<()> {
+    pub(crate) async fn helm_rollback(self, stage: &Stage<'_>) -> anyhow::Result<()> {
         self.helm(stage, &["rollback", RELEASE]).await
     }
 

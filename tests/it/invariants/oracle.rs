@@ -206,6 +206,8 @@ impl Oracle {
                 Effect::Announce(_)
                 | Effect::Inspect { .. }
                 | Effect::KeepConfig { .. }
+                | Effect::Diagnose { .. }
+                | Effect::FollowTraffic { .. }
                 | Effect::Decline { .. } => {}
             }
         }

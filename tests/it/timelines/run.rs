@@ -142,7 +142,7 @@ impl Run {
             for write in &writes {
                 self.world.apply(write);
                 if let Write::Effect(effect, _) = write
-                    && !matches!(effect, Effect::Inspect { .. })
+                    && !effect.is_look()
                 {
                     self.did.push(spelled(effect));
                 }
@@ -266,6 +266,8 @@ fn spelled(effect: &Effect) -> String {
         Effect::PauseRollout { from } => format!("PauseRollout {}", from.0),
         Effect::ResumeRollout => "ResumeRollout".to_owned(),
         Effect::Forget { revision } => format!("Forget {}", revision.0),
+        Effect::Diagnose { revision, .. } => format!("Diagnose {}", revision.0),
+        Effect::FollowTraffic { to, .. } => format!("FollowTraffic {}", to.0),
         Effect::Inspect { to, .. } => format!("Inspect {}", to.0),
         Effect::KeepConfig { revision } => format!("KeepConfig {}", revision.0),
         Effect::LookAtReconciler => "LookAtReconciler".to_owned(),

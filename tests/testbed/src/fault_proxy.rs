@@ -49,6 +49,13 @@ impl Seen {
     pub fn is_write(&self) -> bool {
         ["POST", "PUT", "PATCH", "DELETE"].contains(&self.method.as_str())
     }
+
+    /// Says whether the request only asks what would happen.
+    #[must_use]
+    pub fn is_dry_run(&self) -> bool {
+        let query = self.path.split_once('?').map_or("", |(_, query)| query);
+        query.split('&').any(|asked| asked.starts_with("dryRun="))
+    }
 }
 
 /// One request that passed the proxy while it was [metered](FaultProxy::meter).
@@ -241,8 +248,8 @@ impl FaultProxy {
         self.shared.state().hook.is_some()
     }
 
-    /// Says which requests count as writes. At first all but those to Leases and Events, and reviews,
-    /// which leave nothing behind.
+    /// Says which requests count as writes. At first all but those to Leases and Events, and reviews
+    /// and dry runs, which leave nothing behind.
     pub fn count_writes_if(&self, counts: impl Fn(&Seen) -> bool + Send + 'static) {
         self.shared.state().counts = Box::new(counts);
     }
@@ -337,7 +344,7 @@ impl State {
 fn changes_the_cluster(request: &Seen) -> bool {
     const APART: &[&str] = &["/leases", "/events", "reviews"];
     let path = request.path.split('?').next().unwrap_or_default();
-    request.is_write() && !APART.iter().any(|word| path.contains(word))
+    request.is_write() && !request.is_dry_run() && !APART.iter().any(|word| path.contains(word))
 }
 
 fn client(upstream: &Upstream) -> anyhow::Result<reqwest::Client> {

@@ -2,6 +2,8 @@
 
 use jiff::SignedDuration;
 
+use std::collections::BTreeSet;
+
 use super::*;
 use crate::decide::Current;
 
@@ -158,4 +160,17 @@ fn names_fit_and_tell_revisions_apart() {
         name(&long, &long.template),
         name(&long, &Revision("0123456789abcdef0".to_owned()))
     );
+}
+
+#[test]
+fn marks_of_one_template_say_nothing_about_another() {
+    let mut altered = stored();
+    altered["data"]["template"]["spec"]["containers"][0]["image"] = json!("evil/app:v1");
+    assert_eq!(read(&altered), None);
+    let mut unnamed = stored();
+    unnamed["metadata"]["annotations"]
+        .as_object_mut()
+        .expect("given")
+        .remove(names::DIGEST);
+    assert_eq!(read(&unnamed), None);
 }

@@ -1,8 +1,8 @@
 //! What is written is read back, in every state.
 
 use super::*;
-use crate::decide::Current;
 use crate::decide::gitops::{Met, Pause, Tool};
+use crate::decide::{Current, Finding, Found, Impact};
 
 fn at(second: i64) -> Timestamp {
     Timestamp::UNIX_EPOCH + SignedDuration::from_millis(1_000_000_250 + second * 1000)
@@ -72,6 +72,24 @@ fn incident(state: State) -> Incident {
             patched: Some(at(9)),
             ended: Some(at(10)),
         },
+        found: Found {
+            from_replica_set: Some("checkout-7d9f8b6c5d".to_owned()),
+            to_replica_set: Some("somebody-elses".to_owned()),
+            diagnosis: vec![Finding {
+                about: "pod/checkout-7d9f8b6c5d-x2".to_owned(),
+                saw: "container \"app\" ends with exit code 3".to_owned(),
+                attempt: String::new(),
+            }],
+            impact: Some(Impact {
+                failed: 412,
+                total: 2000,
+                from: at(2),
+                until: at(6),
+                at_least: true,
+                all_revisions: false,
+            }),
+            traffic: vec!["service \"checkout\" is headless".to_owned()],
+        },
     }
 }
 
@@ -125,4 +143,33 @@ fn only_an_unasked_decision_counts_as_one() {
         incident.restored_by = None;
     }
     assert!(record.closed().expect("closed").wrote_unasked);
+}
+
+#[test]
+fn what_was_found_is_written_as_people_read_it() {
+    let object = stored(State::Recovered);
+    let status = &object["status"];
+    assert_eq!(status["from"]["hash"], "7d9f8b6c5d");
+    assert_eq!(
+        status["to"]["hash"],
+        Value::Null,
+        "not named by the controller"
+    );
+    assert_eq!(status["impact"]["failedRequests"], 412);
+    assert_eq!(status["impact"]["atLeast"], true);
+    assert_eq!(status["impact"].get("allRevisions"), None);
+}
+
+#[test]
+fn a_record_of_nothing_found_has_no_fields_for_it() {
+    let mut plain = incident(State::RollingBack);
+    plain.found = Found::default();
+    let both = Both::default();
+    let status = status(&plain, &workload(), &both, &Value::Null, at(20));
+    for field in ["impact", "from/replicaSet", "to/hash"] {
+        assert_eq!(status.pointer(&format!("/{field}")), None, "{field}");
+    }
+    let mut object = stored(State::RollingBack);
+    object["status"] = status;
+    assert_eq!(read(&object).expect("ours").incident, Some(plain));
 }

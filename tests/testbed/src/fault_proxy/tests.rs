@@ -292,12 +292,13 @@ async fn a_server_that_is_gone_looks_like_a_cut() {
 }
 
 #[tokio::test]
-async fn leases_events_and_reviews_are_no_writes() {
+async fn leases_events_reviews_and_dry_runs_are_no_writes() {
     let pair = pair().await;
     for path in [
         "/apis/coordination.k8s.io/v1/namespaces/a/leases/b",
         "/apis/events.k8s.io/v1/namespaces/a/events",
         "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews",
+        "/apis/apps/v1/namespaces/a/deployments?fieldManager=b&dryRun=All",
     ] {
         pair.post(path).await.unwrap();
     }

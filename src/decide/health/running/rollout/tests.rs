@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::decide::health::running::tests::{at, rolling, seconds, word};
-use crate::decide::{Incident, Refused, RestartCount};
+use crate::decide::{Found, Incident, Refused, RestartCount};
 
 #[track_caller]
 fn check(observed: &Observed, now: i64, expected: &str) {
@@ -148,6 +148,7 @@ fn incident(patched: Timestamp) -> Incident {
         escalated: false,
         reconciler: None,
         git_range: None,
+        found: Found::default(),
         timings: crate::decide::Timings {
             proposed: at(90),
             decided: Some(at(90)),

@@ -3,7 +3,7 @@
 use super::*;
 
 fn released() -> Observed {
-    let mut observed = deployed_by(kustomization(), false, breached());
+    let mut observed = deployed_by(&kustomization(), false, breached());
     observed.evidence.clear();
     observed.inspections.clear();
     observed
@@ -33,7 +33,7 @@ fn the_commit_that_brought_a_revision_is_looked_for_in_its_first_minutes() {
 
 #[test]
 fn an_incident_says_what_changed_in_git() {
-    let mut observed = deployed_by(kustomization(), false, breached());
+    let mut observed = deployed_by(&kustomization(), false, breached());
     let commits = ["a".repeat(40), "b".repeat(40)];
     let [before, after] = commits.clone().map(|commit| format!("main@sha1:{commit}"));
     observed
