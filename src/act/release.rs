@@ -151,7 +151,10 @@ mod tests {
         let cluster = SimulatedCluster::new(Settings::default());
         let flux = "kustomize.toolkit.fluxcd.io/reconcile";
         for (name, annotations) in [
-            ("ours", json!({names::PAUSED_BY: "ours-1", names::GITOPS_PAUSED_BY: "ours-1@main", flux: "disabled"})),
+            (
+                "ours",
+                json!({names::PAUSED_BY: "ours-1", names::GITOPS_PAUSED_BY: "ours-1@main", flux: "disabled"}),
+            ),
             ("theirs", json!({flux: "disabled"})),
         ] {
             let made = cluster.create(kinds::DEPLOYMENTS, deployment(name, &annotations));
@@ -161,19 +164,35 @@ mod tests {
         made.expect("created");
 
         let released = release(&cluster, &["shop".to_owned()], &["argocd".to_owned()]).await;
-        assert_eq!(released, Released { lifted: 4, problems: Vec::new() });
+        assert_eq!(
+            released,
+            Released {
+                lifted: 4,
+                problems: Vec::new()
+            }
+        );
         let get = async |kind, namespace, name| {
             let object = ObjectRef::new(kind, namespace, name);
-            cluster.get(&object).await.expect("an answer").expect("there")
+            cluster
+                .get(&object)
+                .await
+                .expect("an answer")
+                .expect("there")
         };
         let ours = get(kinds::DEPLOYMENTS, "shop", "ours").await;
         assert_ne!(ours.pointer("/spec/paused"), Some(&json!(true)));
-        assert!(!is_ours(&ours) && annotation(&ours, flux).is_none(), "{ours}");
+        assert!(
+            !is_ours(&ours) && annotation(&ours, flux).is_none(),
+            "{ours}"
+        );
         let theirs = get(kinds::DEPLOYMENTS, "shop", "theirs").await;
         assert_eq!(theirs.pointer("/spec/paused"), Some(&json!(true)));
         assert_eq!(annotation(&theirs, flux), Some("disabled"));
         let application = get(kinds::APPLICATIONS, "argocd", "shop").await;
-        assert_eq!(application.pointer("/spec/syncPolicy/automated"), Some(&json!({})));
+        assert_eq!(
+            application.pointer("/spec/syncPolicy/automated"),
+            Some(&json!({}))
+        );
 
         let again = release(&cluster, &[], &["argocd".to_owned()]).await;
         assert_eq!(again, Released::default());
