@@ -3,11 +3,15 @@
 //! `docs/reasons.md` is made of this. Each kind of reason has one function without a catch-all, so
 //! that a new one does not compile before somebody has explained it.
 
+mod events;
+
 use std::fmt::Write as _;
 
 use jiff::SignedDuration;
 
-use crate::decide::{Announcement, Hold, Measurement, Reason, State, Unknown, Weight};
+use crate::decide::{Hold, Measurement, Reason, State, Unknown, Weight};
+
+pub use events::{Told, of_announcement};
 
 /// What a reason means, and what to do about it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -232,95 +236,6 @@ fn after(unknown: &Unknown) -> Option<Unknown> {
     })
 }
 
-/// Events that are about no state of an incident and no hold.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Told {
-    ApprovalOverdue,
-    RevisionGood,
-    RollbackFighting,
-    QuarantinedRevisionDeployed,
-    RevisionMarked,
-    MarkNotUnderstood,
-    PolicyNotFound,
-    BreakerOpened,
-}
-
-impl Told {
-    const ALL: [Self; 8] = [
-        Self::ApprovalOverdue,
-        Self::RevisionGood,
-        Self::RollbackFighting,
-        Self::QuarantinedRevisionDeployed,
-        Self::RevisionMarked,
-        Self::MarkNotUnderstood,
-        Self::PolicyNotFound,
-        Self::BreakerOpened,
-    ];
-
-    /// The reason of the Event.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::ApprovalOverdue => "ApprovalOverdue",
-            Self::RevisionGood => "RevisionGood",
-            Self::RollbackFighting => "RollbackFighting",
-            Self::QuarantinedRevisionDeployed => "QuarantinedRevisionDeployed",
-            Self::RevisionMarked => "RevisionMarked",
-            Self::MarkNotUnderstood => "MarkNotUnderstood",
-            Self::PolicyNotFound => "PolicyNotFound",
-            Self::BreakerOpened => "BreakerOpened",
-        }
-    }
-
-    const fn text(self) -> Text {
-        match self {
-            Self::ApprovalOverdue => text(
-                "The time for approval is over, and nobody has answered.",
-                "Approve or reject.",
-            ),
-            Self::RevisionGood => text("A revision is known to work now.", NOTHING),
-            Self::RollbackFighting => text(
-                "Somebody, or a robot, put the bad revision back after a rollback. Astern does not write again.",
-                "Stop whoever deploys it, or deploy a fix.",
-            ),
-            Self::QuarantinedRevisionDeployed => text(
-                "A revision that was gone back from lately runs again. It is judged anew.",
-                "Deploy a fix; or lift the quarantine, if the cause is gone.",
-            ),
-            Self::RevisionMarked => text(
-                "What a person said about a revision is written down.",
-                NOTHING,
-            ),
-            Self::MarkNotUnderstood => text(
-                "The annotation `astern.dev/mark` names no revision that is recorded, or is spelled wrong.",
-                "Use `kubectl astern mark`, or spell it as the Event says.",
-            ),
-            Self::PolicyNotFound => text(
-                "The Deployment names a policy that does not exist or cannot be used. Nothing is guarded.",
-                "Correct the annotation `astern.dev/policy`, or the policy.",
-            ),
-            Self::BreakerOpened => text(
-                "Too much went bad at once. Every rollback has to be approved until the breaker is reset.",
-                "Look for what the workloads share; then `kubectl astern breaker reset`.",
-            ),
-        }
-    }
-}
-
-/// Returns which Event tells of `announcement`; `None` where it is told by a state or a hold.
-#[must_use]
-pub const fn of_announcement(announcement: &Announcement) -> Option<Told> {
-    match announcement {
-        Announcement::Incident(_) | Announcement::AskForApproval | Announcement::Held(_) => None,
-        Announcement::Escalate => Some(Told::ApprovalOverdue),
-        Announcement::Good(_) => Some(Told::RevisionGood),
-        Announcement::Fighting => Some(Told::RollbackFighting),
-        Announcement::BackFromQuarantine(_) => Some(Told::QuarantinedRevisionDeployed),
-        Announcement::Marked(_) => Some(Told::RevisionMarked),
-        Announcement::MarkNotUnderstood(_) => Some(Told::MarkNotUnderstood),
-    }
-}
-
 /// The reasons of a policy's conditions.
 const POLICY: [(&str, Text); 6] = [
     ("Accepted", text("The spec is understood.", NOTHING)),
@@ -447,7 +362,7 @@ mod tests {
 
     use super::*;
     use crate::api::render::{breaker_opened, missing_policy, note};
-    use crate::decide::{Mark, MarkWord, Revision};
+    use crate::decide::{Announcement, Mark, MarkWord, Revision};
 
     #[test]
     fn events_have_the_names_that_are_explained() {
