@@ -164,10 +164,7 @@ pub const fn of_unknown(unknown: &Unknown) -> Text {
             "There is no revision before to compare with.",
             "Give the trigger a threshold as well.",
         ),
-        Unknown::NotConclusive { .. } => text(
-            "It is over the limit, and it could still be chance.",
-            "Wait.",
-        ),
+        Unknown::NotConclusive { .. } => text("Over the limit, but it could be chance.", "Wait."),
         Unknown::FiringBefore => text(
             "The alert fired already before the release.",
             "Look at the alert; the release did not cause it.",
