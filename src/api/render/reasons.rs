@@ -375,6 +375,7 @@ mod tests {
             Announcement::Escalate,
             Announcement::Good(revision.clone()),
             Announcement::Fighting,
+            Announcement::ConfigChanged(Vec::new()),
             Announcement::BackFromQuarantine(revision),
             Announcement::Marked(mark.clone()),
             Announcement::MarkNotUnderstood(mark),

@@ -50,7 +50,7 @@ fn verb(command: &Command, name: &str, page: &mut String) {
         let short = flag.get_short().map(|short| format!("-{short}"));
         let names: Vec<String> = short.into_iter().chain(long).collect();
         let value = flag.get_value_names().unwrap_or_default();
-        let value: Vec<&str> = value.iter().map(|value| value.as_str()).collect();
+        let value: Vec<&str> = value.iter().map(clap::builder::Str::as_str).collect();
         let value = value.join(" ");
         let spelled = match names.join(", ") {
             names if names.is_empty() => value,

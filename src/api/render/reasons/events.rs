@@ -9,6 +9,7 @@ pub enum Told {
     ApprovalOverdue,
     RevisionGood,
     RollbackFighting,
+    ConfigChanged,
     QuarantinedRevisionDeployed,
     RevisionMarked,
     MarkNotUnderstood,
@@ -17,10 +18,11 @@ pub enum Told {
 }
 
 impl Told {
-    pub(super) const ALL: [Self; 8] = [
+    pub(super) const ALL: [Self; 9] = [
         Self::ApprovalOverdue,
         Self::RevisionGood,
         Self::RollbackFighting,
+        Self::ConfigChanged,
         Self::QuarantinedRevisionDeployed,
         Self::RevisionMarked,
         Self::MarkNotUnderstood,
@@ -35,6 +37,7 @@ impl Told {
             Self::ApprovalOverdue => "ApprovalOverdue",
             Self::RevisionGood => "RevisionGood",
             Self::RollbackFighting => "RollbackFighting",
+            Self::ConfigChanged => "ConfigChanged",
             Self::QuarantinedRevisionDeployed => "QuarantinedRevisionDeployed",
             Self::RevisionMarked => "RevisionMarked",
             Self::MarkNotUnderstood => "MarkNotUnderstood",
@@ -53,6 +56,10 @@ impl Told {
             Self::RollbackFighting => text(
                 "Somebody, or a robot, put the bad revision back after a rollback. Astern does not write again.",
                 "Stop whoever deploys it, or deploy a fix.",
+            ),
+            Self::ConfigChanged => text(
+                "Config changed under running pods, without a release. (As a hold, it means that going back would run with other config.)",
+                "Look there first if something fails from now on.",
             ),
             Self::QuarantinedRevisionDeployed => text(
                 "A revision that was gone back from lately runs again. It is judged anew.",
@@ -86,6 +93,7 @@ pub const fn of_announcement(announcement: &Announcement) -> Option<Told> {
         Announcement::Escalate => Some(Told::ApprovalOverdue),
         Announcement::Good(_) => Some(Told::RevisionGood),
         Announcement::Fighting => Some(Told::RollbackFighting),
+        Announcement::ConfigChanged(_) => Some(Told::ConfigChanged),
         Announcement::BackFromQuarantine(_) => Some(Told::QuarantinedRevisionDeployed),
         Announcement::Marked(_) => Some(Told::RevisionMarked),
         Announcement::MarkNotUnderstood(_) => Some(Told::MarkNotUnderstood),
