@@ -8,7 +8,9 @@ pub mod answer;
 pub mod backtest;
 pub mod breaker;
 pub mod check;
+pub mod config;
 pub mod connection;
+pub mod drill;
 pub mod history;
 pub mod mark;
 pub mod output;
@@ -48,6 +50,8 @@ enum Verb {
     Suspend(Box<suspend::Suspend>),
     Resume(Box<suspend::Resume>),
     Breaker(Box<breaker::Arguments>),
+    Config(Box<config::Arguments>),
+    Drill(Box<drill::Arguments>),
     Check(Box<check::Arguments>),
     /// Prints the version of the plugin.
     Version,
@@ -104,6 +108,8 @@ async fn done(verb: &Verb) -> anyhow::Result<ExitCode> {
         Verb::Suspend(arguments) => suspend::suspend(arguments).await,
         Verb::Resume(arguments) => suspend::resume(arguments).await,
         Verb::Breaker(arguments) => breaker::run(arguments).await,
+        Verb::Config(arguments) => config::run(arguments).await,
+        Verb::Drill(arguments) => drill::run(arguments).await,
         Verb::Check(arguments) => return check::run(arguments).await,
     }
     .map(|()| ExitCode::SUCCESS)

@@ -54,6 +54,8 @@ pub struct Asking<'a> {
     pub requested_by: &'a str,
     /// Find out what would be done, and do nothing.
     pub dry_run: bool,
+    /// Nothing is wrong with what runs.
+    pub drill: bool,
 }
 
 /// Creates the Rollback that asks for one, and returns it.
@@ -81,6 +83,9 @@ pub fn request(asking: &Asking<'_>) -> Value {
     }
     if asking.dry_run {
         spec["dryRun"] = json!(true);
+    }
+    if asking.drill {
+        spec["drill"] = json!(true);
     }
     json!({
         "apiVersion": kinds::ROLLBACKS.api_version(),
@@ -176,11 +181,13 @@ mod tests {
         let long = request(&Asking {
             to: Some("0a1b"),
             dry_run: true,
+            drill: true,
             ..asking
         });
+        let spec = &long["spec"];
         assert_eq!(
-            (&long["spec"]["to"], &long["spec"]["dryRun"]),
-            (&json!("0a1b"), &json!(true))
+            (&spec["to"], &spec["dryRun"], &spec["drill"]),
+            (&json!("0a1b"), &json!(true), &json!(true))
         );
     }
 }

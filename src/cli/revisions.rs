@@ -134,14 +134,16 @@ mod tests {
     }
 
     fn recorded(image: &str, number: i64) -> Value {
+        let template = &live(image)["spec"]["template"];
         json!({
             "metadata": {"name": image, "namespace": "shop", "resourceVersion": "1",
                 "labels": {names::DEPLOYMENT_UID: "5eed0007", names::VERDICT: "Good"},
                 "annotations": {names::NUMBER: number.to_string(),
+                    names::DIGEST: template::revision(template).0,
                     names::SINCE: "2026-11-23T05:00:00Z"},
                 "ownerReferences": [{"kind": "Deployment", "name": "checkout",
                     "uid": "5eed0007", "controller": true}]},
-            "data": {"template": live(image)["spec"]["template"]},
+            "data": {"template": template},
         })
     }
 

@@ -96,6 +96,7 @@ pub async fn run(arguments: &Arguments) -> anyhow::Result<()> {
         reason: &arguments.reason,
         requested_by: &username,
         dry_run: dry_run == DryRun::Server,
+        drill: false,
     };
     if dry_run == DryRun::Client {
         return output::print(&format!(
@@ -112,15 +113,19 @@ pub async fn run(arguments: &Arguments) -> anyhow::Result<()> {
     if !arguments.wait {
         return Ok(());
     }
-    follow(&session, &object, arguments.timeout).await
+    judged(follow(&session, &object, arguments.timeout).await?)
 }
 
-/// Prints each change, until it is over.
-async fn follow(
+/// Prints each change of a Rollback, until it is over.
+///
+/// # Errors
+///
+/// When it is not over in time, or cannot be read.
+pub async fn follow(
     session: &Session,
     object: &ObjectRef,
     limit: SignedDuration,
-) -> anyhow::Result<()> {
+) -> anyhow::Result<State> {
     let mut told = String::new();
     let end = session.wait(limit, async || {
         let rollback = session.get(object).await?;
@@ -132,7 +137,7 @@ async fn follow(
         Ok(state(&rollback).filter(|state| !state.is_open()))
     });
     match end.await? {
-        Some(state) => judged(state),
+        Some(state) => Ok(state),
         None if told.is_empty() => anyhow::bail!(
             "Astern has not answered within {limit:#}; see that the operator runs and works in this namespace"
         ),

@@ -65,6 +65,8 @@ pub struct Request {
     pub requested_by: Option<String>,
     /// Find out what would be done, and do nothing.
     pub dry_run: bool,
+    /// Nothing is wrong with what runs: it is found out whether the way back works.
+    pub drill: bool,
 }
 
 /// What a person says about a revision.

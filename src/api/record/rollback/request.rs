@@ -15,6 +15,7 @@ pub(super) fn asked(object: &Value) -> Asked {
             .to_owned(),
         requested_by: text(object, "/spec/requestedBy").map(str::to_owned),
         reason: text(object, "/spec/reason").unwrap_or_default().to_owned(),
+        drill: flag(object, "/spec/drill"),
     }
 }
 
@@ -23,6 +24,7 @@ pub(super) fn request(object: &Value) -> Option<Request> {
         name,
         requested_by,
         reason,
+        drill,
     } = asked(object);
     Some(Request {
         name,
@@ -31,6 +33,7 @@ pub(super) fn request(object: &Value) -> Option<Request> {
         reason,
         requested_by,
         dry_run: flag(object, "/spec/dryRun"),
+        drill,
     })
 }
 
