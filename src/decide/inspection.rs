@@ -114,9 +114,13 @@ pub fn inspected<'a>(
     to: &Revision,
     now: Timestamp,
 ) -> Option<&'a Inspection> {
-    observed.inspections.iter().find(|inspection| {
-        inspection.to == *to
-            && inspection.from == observed.workload.template
-            && now.duration_since(inspection.at) <= FRESH
-    })
+    lately(observed, now)
+        .find(|inspection| inspection.to == *to && inspection.from == observed.workload.template)
+}
+
+/// Returns what was seen lately, whatever the target was: what is older may be over, and who decided by
+/// it would never look again.
+pub(super) fn lately(observed: &Observed, now: Timestamp) -> impl Iterator<Item = &Inspection> {
+    let inspections = observed.inspections.iter();
+    inspections.filter(move |inspection| now.duration_since(inspection.at) <= FRESH)
 }

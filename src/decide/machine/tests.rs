@@ -1332,6 +1332,14 @@ fn what_cannot_help_or_would_harm_stops() {
     check_opens(&observed, &policy(), State::RollingBack);
     observed.inspections[0].suspensions = vec![suspension(Some(at(200)))];
     check(&observed, Hold::Suspended);
+    // It may be over: nobody would ever know who goes by what was seen long ago.
+    observed.inspections[0].at = at(60);
+    let decision = decide(&observed, &policy(), at(100));
+    assert!(
+        matches!(writes(&decision)[..], [Effect::Inspect { .. }]),
+        "{:?}",
+        decision.effects
+    );
 }
 
 #[test]
