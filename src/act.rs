@@ -10,9 +10,11 @@ pub mod copies;
 pub mod ownership;
 pub mod patches;
 pub mod pauses;
+pub mod people;
 mod reconciled;
 pub mod record;
 mod rehearsal;
+pub mod release;
 
 use std::collections::{BTreeMap, HashSet};
 use std::sync::{Arc, Mutex};

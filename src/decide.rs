@@ -9,6 +9,7 @@ pub mod budget;
 pub mod config;
 pub mod detectors;
 pub mod diagnosis;
+pub mod effect;
 pub mod facts;
 pub mod found;
 pub mod gitops;
@@ -33,6 +34,7 @@ pub use breaker::{BreakerTerms, Storm};
 pub use config::{Config, ConfigChange, ConfigKind, ConfigName, ConfigUse, ConfigUses, Contents};
 pub use detectors::{Counted, PodCounters, Sample};
 pub use diagnosis::Finding;
+pub use effect::Effect;
 pub use facts::{Compatible, Facts, Schema};
 pub use found::{Diagnosed, Followed, Found};
 pub use holds::{Held, Hold, Weight};
@@ -41,7 +43,7 @@ pub use incident::{Approval, Asked, Attempt, Entry, EntryKind, Incident, State, 
 pub use inspection::{Inspection, Mark, MarkWord, Request, Suspension};
 pub use machine::{decide, gone};
 pub use model::{
-    Announcement, Attention, Availability, Current, Decision, Effect, Memory, Observed, Pod, Proof,
+    Announcement, Attention, Availability, Current, Decision, Memory, Observed, Pod, Proof,
     Refused, RestartCount, Revision, RevisionMemory, Verdict, Waiting, Workload,
 };
 pub use policy::{

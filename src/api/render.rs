@@ -6,6 +6,7 @@ mod clauses;
 mod gitops;
 mod note;
 pub mod policy;
+pub mod reasons;
 
 use jiff::Timestamp;
 use serde_json::{Value, json};

@@ -3,12 +3,13 @@
 use super::{Held, Hold, Question};
 use crate::decide::facts::{Fit, fit};
 use crate::decide::gitops::{self, Pause, Plan};
+use crate::decide::inspection::lately;
 use crate::decide::restoring::{Restoration, restoration};
 use crate::decide::{ConfigChange, Mode, Observed, Verdict, budget, target};
 
 pub(super) fn suspended(question: &Question<'_>) -> Option<Held> {
     let own = question.observed.workload.suspension.iter();
-    let inspections = question.observed.inspections.iter();
+    let inspections = lately(question.observed, question.now);
     let others = inspections.flat_map(|inspection| &inspection.suspensions);
     let held = own
         .chain(others)
@@ -52,7 +53,7 @@ pub(super) fn no_replicas(question: &Question<'_>) -> Option<Held> {
 }
 
 pub(super) fn other_controller(question: &Question<'_>) -> Option<Held> {
-    let inspections = question.observed.inspections.iter();
+    let inspections = lately(question.observed, question.now);
     let mut others = inspections.filter_map(|inspection| inspection.other_controller.as_ref());
     others.next().map(|other| Held {
         hold: Hold::OtherController,
