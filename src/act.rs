@@ -10,6 +10,7 @@ pub mod ownership;
 pub mod patches;
 pub mod pauses;
 pub mod record;
+pub mod rights;
 
 use std::collections::{BTreeMap, HashSet};
 use std::sync::{Arc, Mutex};
@@ -64,6 +65,11 @@ pub enum Error {
     },
     #[error("failed to write onto the lease")]
     WriteLease {
+        #[source]
+        source: port::Error,
+    },
+    #[error("failed to ask what Astern may write")]
+    ReviewAccess {
         #[source]
         source: port::Error,
     },
@@ -242,6 +248,7 @@ pub async fn carry_out(
         }
         // The controller does these: looks, and writes to other objects.
         Effect::Inspect { .. }
+        | Effect::Drill { .. }
         | Effect::Diagnose { .. }
         | Effect::FollowTraffic { .. }
         | Effect::KeepConfig { .. } => return Ok(None),

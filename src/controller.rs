@@ -4,6 +4,7 @@
 //! again, and when. Why this is not `kube::runtime::Controller`: `docs/adr/0003`.
 
 mod breaker;
+mod drilling;
 mod finding;
 mod policies;
 mod queue;
@@ -68,6 +69,10 @@ pub trait Meter: Send + Sync {
     fn decided(&self, reason: &'static str);
     /// An incident reached this state.
     fn reached(&self, state: &'static str);
+    /// A drill ended so.
+    fn drilled(&self, outcome: &'static str);
+    /// A workload that drills are asked for goes from one outcome of its last drill to another.
+    fn ready(&self, before: Option<&'static str>, after: Option<&'static str>);
     /// A look failed.
     fn failed(&self);
     /// The breaker opened or was reset.
@@ -218,6 +223,7 @@ impl Controller {
                 | act::Error::KeepConfig { .. }
                 | act::Error::ReadLease { .. }
                 | act::Error::WriteLease { .. }
+                | act::Error::ReviewAccess { .. }
                 | act::Error::GetDeployment { .. }
                 | act::Error::PatchDeployment { .. }
                 | act::Error::GetRevision { .. }

@@ -14,7 +14,7 @@ use crate::decide::restoring::restoration;
 use crate::decide::{
     Announcement, ApprovalTerms, Attention, Budget, ConfigMode, ConfigTerms, ConfigUses, Decision,
     Effect, Enforcement, Mode, OnTimeout, Policy, QuarantineTerms, Reason, Revision, RollbackTerms,
-    State, Verdict, decide, gone,
+    State, Verdict, decide, drill, gone,
 };
 use crate::observe::attachment::{Attachment, attachment};
 use crate::observe::cache::Key;
@@ -74,9 +74,14 @@ impl Controller {
         self.summarize(key, &policy_key, &look, &decision);
         self.told_refusal(key, &result);
         result?;
+        self.count_drill(&look.observed.memory, &decision);
         for effect in &decision.effects {
             if let Effect::Inspect { from, to } = effect {
                 self.inspect(key, &look, &policy.policy, (from, to)).await?;
+            }
+            if let Effect::Drill { from, to } = effect {
+                self.inspect(key, &look, &policy.policy, (from, to)).await?;
+                self.rehearse(key, &policy, to).await?;
             }
         }
         self.follow_traffic(key, &look, &decision).await;
@@ -279,6 +284,10 @@ impl Controller {
                 .unwrap_or_default(),
             judging: memory.is_none_or(|memory| memory.verdict != Verdict::Good),
             last_rollback,
+            drills: look
+                .observed
+                .drills
+                .map(|_| drill::last(&decision.memory).cloned()),
         };
         let summary = Summary {
             policy: policy.clone(),
@@ -288,7 +297,10 @@ impl Controller {
             decision.reason,
             Reason::Incident(State::RollingBack | State::Verifying)
         );
-        let before = self.lock_summaries().insert(key.clone(), summary);
+        let mut summaries = self.lock_summaries();
+        let before = summaries.insert(key.clone(), summary);
+        self.count_ready(before.as_ref(), summaries.get(key));
+        drop(summaries);
         let told = before
             .filter(|before| before.policy == *policy)
             .is_some_and(|before| before.target.reason == decision.reason);
@@ -302,6 +314,7 @@ impl Controller {
     fn forget(&self, key: &Key) {
         let gone = self.lock_summaries().remove(key);
         if let Some(summary) = gone {
+            self.count_ready(Some(&summary), None);
             self.report_soon(&summary.policy);
         }
         self.volatile
@@ -398,6 +411,7 @@ fn without_policy(key: &Key) -> ParsedPolicy {
                 lasting: SignedDuration::ZERO,
                 enforcement: Enforcement::Disabled,
             },
+            drill: None,
         },
     }
 }

@@ -32,6 +32,8 @@ struct Unmetered;
 impl Meter for Unmetered {
     fn decided(&self, _: &'static str) {}
     fn reached(&self, _: &'static str) {}
+    fn drilled(&self, _: &'static str) {}
+    fn ready(&self, _: Option<&'static str>, _: Option<&'static str>) {}
     fn failed(&self) {}
     fn breaker(&self, _: bool) {}
 }

@@ -5,7 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
-use super::{annotation, annotation_pointer, controller, label, label_pointer, label_value, text};
+use super::{
+    annotation, annotation_pointer, controller, drill, label, label_pointer, label_value, text,
+};
 use crate::api::{config, names, template};
 use crate::decide::{
     Counted, Enforcement, Facts, Proof, Revision, RevisionMemory, Verdict, Workload,
@@ -92,6 +94,7 @@ fn memory(object: &Value) -> Option<RevisionMemory> {
             .unwrap_or_default(),
         restored_from: annotation(object, names::RESTORED_FROM)
             .map(|digest| Revision(digest.to_owned())),
+        drilled: annotation(object, names::DRILLED).and_then(drill::from_text),
     })
 }
 
@@ -260,6 +263,9 @@ fn marks(memory: &RevisionMemory) -> (Marks, Marks) {
     }
     if let Some(source) = &memory.restored_from {
         annotations.push((names::RESTORED_FROM.to_owned(), json!(source.0)));
+    }
+    if let Some(drilled) = &memory.drilled {
+        annotations.push((names::DRILLED.to_owned(), json!(drill::to_text(drilled))));
     }
     if let Some(mark) = &memory.mark {
         annotations.push((names::MARK.to_owned(), json!(mark)));

@@ -97,6 +97,7 @@ pub(in crate::decide) fn policy() -> Policy {
             lasting: seconds(604_800),
             enforcement: Enforcement::Warn,
         },
+        drill: None,
     }
 }
 

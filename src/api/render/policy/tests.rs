@@ -47,6 +47,7 @@ fn target_with(errors: Reading) -> Target {
         passed: Vec::new(),
         judging: true,
         last_rollback: None,
+        drills: None,
     }
 }
 
