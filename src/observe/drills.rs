@@ -44,9 +44,9 @@ pub async fn source_problem(
         .err()
 }
 
-/// A question about one label of one metric that every scrape makes: cheap for any source, and proxies
+/// A question about the one metric that every scrape makes: its answer is short, and proxies
 /// that force labels onto queries understand it.
-const QUESTION: &str = "count(up)";
+const QUESTION: &str = "group by (job) (up)";
 
 async fn ask(
     eyes: &Eyes,

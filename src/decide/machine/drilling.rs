@@ -48,3 +48,6 @@ fn is_busy(case: &Case<'_>, decision: &Decision) -> bool {
             .iter()
             .any(|effect| matches!(effect, Effect::Inspect { .. }))
 }
+
+#[cfg(test)]
+mod tests;
