@@ -38,7 +38,7 @@ bench-judging: tools ## Measures how well, how fast and at what cost it judges: 
 	cargo run --release --package astern-testbed --bin bench-detection -- --operator target/release/astern
 	cargo run --release --package astern-testbed --bin bench-summary
 
-tools: requirements ## Finds or builds what the test bed runs: about 18 minutes the first time, on 2 cores.
+tools: requirements ## Finds or builds what the test bed runs: about 22 minutes the first time, on 2 cores.
 	cargo build --package astern-testbed --bin testbed
 	$(TESTBED) tools
 

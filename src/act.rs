@@ -5,11 +5,13 @@
 //! operator that woke up late, cannot do harm.
 
 pub mod announce;
+mod config;
 pub mod copies;
 pub mod ownership;
 pub mod patches;
 pub mod pauses;
 pub mod record;
+mod rehearsal;
 pub mod rights;
 
 use std::collections::{BTreeMap, HashSet};
@@ -17,17 +19,14 @@ use std::sync::{Arc, Mutex};
 
 use serde_json::Value;
 
-use crate::api::config::{self, OwnerRef};
 use crate::api::record::revision::{self as revision_record, Recorded, RevisionRecord};
 use crate::api::record::rollback::RollbackRecord;
 use crate::api::template;
-use crate::decide::restoring::renamed;
-use crate::decide::{
-    Announcement, Config, ConfigKind, Effect, Incident, Policy, Revision, Workload,
-};
+use crate::decide::{Announcement, Effect, Incident, Revision, Workload};
 use crate::port::{self, Cluster, Kind, ObjectRef, kinds};
 
-use self::copies::Wanted;
+pub use self::config::{keep_config, with_copies};
+pub use self::rehearsal::rehearse;
 
 /// Why something could not be written.
 #[derive(Debug, thiserror::Error)]
@@ -281,71 +280,6 @@ fn check_template(scene: &Scene<'_>, live: &Value, expected: &Revision) -> Resul
     }
 }
 
-/// Returns what `to` is once it reads the copies in `repoint`; `config` is what it ran with.
-///
-/// # Errors
-///
-/// When its record cannot be read. The caller tries again later.
-pub async fn with_copies(
-    hands: &Hands,
-    scene: &Scene<'_>,
-    to: &Revision,
-    repoint: &BTreeMap<String, String>,
-    config: Option<&Config>,
-) -> Result<Revision, Error> {
-    let recorded = scene.recorded(hands, to).await?;
-    let repointed = config::repointed(&recorded.template, repoint);
-    let config = config
-        .map(|config| renamed(config, repoint))
-        .unwrap_or_default();
-    let digest = template::config_digest(&repointed, &config);
-    Ok(template::with_config(
-        &template::revision(&repointed),
-        digest.as_deref(),
-    ))
-}
-
-/// Copies the ConfigMaps that `revision` reads, those that still hold what it runs with. Returns what
-/// was written.
-///
-/// # Errors
-///
-/// When the API server gives no answer, or somebody was faster. The caller tries again later; the
-/// copies made so far stay.
-pub async fn keep_config(
-    hands: &Hands,
-    scene: &Scene<'_>,
-    revision: &Revision,
-    policy: &Policy,
-) -> Result<Vec<Value>, Error> {
-    let Some(record) = scene.revisions.get(revision) else {
-        return Ok(Vec::new());
-    };
-    let owner = OwnerRef {
-        name: record.name.clone(),
-        uid: record.uid.clone(),
-    };
-    let held = record.memory.config.iter();
-    let wanted: Vec<Wanted> = held
-        .filter(|(name, _)| name.kind == ConfigKind::ConfigMap)
-        .filter(|(name, _)| !policy.config.exclude.contains(&name.name))
-        .filter_map(|(name, held)| {
-            Some(Wanted {
-                name: name.name.clone(),
-                contents: held.clone()?,
-                owners: vec![owner.clone()],
-            })
-        })
-        .collect();
-    let mut written = Vec::new();
-    let copied = copies::ensure_copies(hands, scene.namespace, &wanted, &mut written).await;
-    copied.map_err(|source| Error::KeepConfig {
-        name: scene.name(),
-        source,
-    })?;
-    Ok(written.into_iter().map(|(_, object)| object).collect())
-}
-
 /// Writes annotations onto the Lease, guarded by the `operations` themselves.
 ///
 /// # Errors
@@ -365,62 +299,6 @@ pub async fn annotate_lease(
         Err(source) => Err(Error::WriteLease { source }),
     }
 }
-
-/// Asks the API server whether it would take the rollback from `from` to `to`, admission included.
-/// Returns what it says against it.
-///
-/// # Errors
-///
-/// [`Error::Changed`]: look again at once. Anything else: try again later.
-pub async fn rehearse(
-    hands: &Hands,
-    scene: &Scene<'_>,
-    (from, to): (&Revision, &Revision),
-) -> Result<Option<String>, Error> {
-    let target = scene.recorded(hands, to).await?;
-    let live = scene.live(hands).await?;
-    check_template(scene, &live, from)?;
-    let patch = patches::roll_back(&live, &target, &REHEARSAL);
-    match hands.cluster.dry_run(&scene.deployment(), patch).await {
-        Ok(()) => Ok(None),
-        Err(port::Error::Conflict { .. } | port::Error::NotFound) => {
-            Err(Error::Changed { name: scene.name() })
-        }
-        // A webhook that cannot be asked this way says nothing about the real write.
-        Err(source) if source.to_string().contains(NO_DRY_RUN) => Ok(None),
-        Err(
-            source @ (port::Error::Invalid { .. }
-            | port::Error::Forbidden { .. }
-            | port::Error::Unexpected {
-                status: 400..=499, ..
-            }),
-        ) => {
-            let now = scene.live(hands).await?;
-            if moved(&live, &now) {
-                return Err(Error::Changed { name: scene.name() });
-            }
-            Ok(Some(source.to_string()))
-        }
-        Err(
-            source @ (port::Error::AlreadyExists
-            | port::Error::Unavailable { .. }
-            | port::Error::Unexpected { .. }),
-        ) => Err(Error::PatchDeployment {
-            name: scene.name(),
-            source,
-        }),
-    }
-}
-
-/// Stands where the name of a Rollback would in a patch that is only tried.
-const REHEARSAL: patches::Marks<'static> = patches::Marks {
-    rollback: "dry-run",
-    pinned: None,
-};
-
-/// How the API server says that a webhook has side effects (apiserver's
-/// `webhookerrors.NewDryRunUnsupportedErr`).
-const NO_DRY_RUN: &str = "does not support dry run";
 
 /// Sends the patch, right after asking whether we still lead.
 ///

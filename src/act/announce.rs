@@ -113,7 +113,7 @@ async fn send(hands: &Hands, scene: &Scene<'_>, note: &Note, about: (&Value, Opt
         "action": note.action,
         "note": cut(&note.note),
         "regarding": regarding,
-        "reportingController": format!("{}/operator", names::GROUP),
+        "reportingController": names::REPORTER,
         "reportingInstance": hands.instance,
     });
     if let Some(related) = related {

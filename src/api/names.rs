@@ -4,6 +4,8 @@
 pub const GROUP: &str = "astern.dev";
 /// The one version so far.
 pub const VERSION: &str = "v1alpha1";
+/// Who reports the Events.
+pub const REPORTER: &str = "astern.dev/operator";
 /// Field manager of every write.
 pub const FIELD_MANAGER: &str = "astern";
 

@@ -1,10 +1,17 @@
 //! The status of a policy: what it guards, and what is missing.
 
-use jiff::SignedDuration;
+use std::collections::BTreeSet;
+
+use jiff::{SignedDuration, Timestamp};
 
 use super::{Controller, Error, Work, later};
 use crate::act;
+use crate::api::parse::{ParsedPolicy, Targets};
 use crate::api::render::policy::{self, Target};
+use crate::decide::{
+    ApprovalTerms, Budget, ConfigMode, ConfigTerms, Enforcement, Mode, OnTimeout, Policy,
+    QuarantineTerms, RollbackTerms,
+};
 use crate::observe::cache::Key;
 use crate::port::{ObjectRef, kinds};
 
@@ -47,5 +54,49 @@ impl Controller {
         let (kind, object) = written.map_err(Error::Act)?;
         self.eyes.store.wrote(kind, &object);
         Ok(None)
+    }
+}
+
+/// What holds for an incident whose policy has gone: its own terms, and nothing new.
+pub(super) fn without_policy(key: &Key) -> ParsedPolicy {
+    ParsedPolicy {
+        namespace: key.namespace.clone(),
+        name: String::new(),
+        uid: String::new(),
+        generation: 0,
+        created: Timestamp::MAX,
+        targets: Targets::ByAnnotation,
+        metric_source: String::new(),
+        policy: Policy {
+            name: String::new(),
+            mode: Mode::Disabled,
+            probation: SignedDuration::ZERO,
+            triggers: Vec::new(),
+            approval: ApprovalTerms {
+                required: 1,
+                timeout: SignedDuration::ZERO,
+                on_timeout: OnTimeout::Escalate,
+            },
+            pause_rollout: false,
+            rollback: RollbackTerms {
+                deadline: SignedDuration::ZERO,
+                recovery: SignedDuration::ZERO,
+            },
+            after_probation: Mode::Disabled,
+            budget: Budget {
+                count: 1,
+                per: SignedDuration::ZERO,
+            },
+            persistent_volumes: Mode::Automatic,
+            config: ConfigTerms {
+                mode: ConfigMode::Ignore,
+                exclude: BTreeSet::new(),
+            },
+            quarantine: QuarantineTerms {
+                lasting: SignedDuration::ZERO,
+                enforcement: Enforcement::Disabled,
+            },
+            drill: None,
+        },
     }
 }

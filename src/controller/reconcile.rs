@@ -1,20 +1,19 @@
 //! One look at one workload: observe, decide, record, act, say when to look again.
 
-use std::collections::BTreeSet;
 use std::sync::PoisonError;
 
 use jiff::SignedDuration;
 
+use super::policies::without_policy;
 use super::{Controller, Error, Summary, Work};
 use crate::act::{self, Scene, Written};
-use crate::api::parse::{ParsedPolicy, Targets};
+use crate::api::parse::ParsedPolicy;
 use crate::api::record::rollback::{self, Both};
 use crate::api::render::policy::Target;
 use crate::decide::restoring::restoration;
 use crate::decide::{
-    Announcement, ApprovalTerms, Attention, Budget, ConfigMode, ConfigTerms, ConfigUses, Decision,
-    Effect, Enforcement, Mode, OnTimeout, Policy, QuarantineTerms, Reason, Revision, RollbackTerms,
-    State, Verdict, decide, drill, gone,
+    Announcement, Attention, ConfigUses, Decision, Effect, Policy, Reason, Revision, State,
+    Verdict, decide, drill, gone,
 };
 use crate::observe::attachment::{Attachment, attachment};
 use crate::observe::cache::Key;
@@ -370,48 +369,4 @@ fn acts_unasked(look: &Look, decision: &Decision) -> bool {
             && before != Some(State::RollingBack)
             && incident.was_decided_unasked()
     })
-}
-
-/// What holds for an incident whose policy has gone: its own terms, and nothing new.
-fn without_policy(key: &Key) -> ParsedPolicy {
-    ParsedPolicy {
-        namespace: key.namespace.clone(),
-        name: String::new(),
-        uid: String::new(),
-        generation: 0,
-        created: jiff::Timestamp::MAX,
-        targets: Targets::ByAnnotation,
-        metric_source: String::new(),
-        policy: Policy {
-            name: String::new(),
-            mode: Mode::Disabled,
-            probation: SignedDuration::ZERO,
-            triggers: Vec::new(),
-            approval: ApprovalTerms {
-                required: 1,
-                timeout: SignedDuration::ZERO,
-                on_timeout: OnTimeout::Escalate,
-            },
-            pause_rollout: false,
-            rollback: RollbackTerms {
-                deadline: SignedDuration::ZERO,
-                recovery: SignedDuration::ZERO,
-            },
-            after_probation: Mode::Disabled,
-            budget: Budget {
-                count: 1,
-                per: SignedDuration::ZERO,
-            },
-            persistent_volumes: Mode::Automatic,
-            config: ConfigTerms {
-                mode: ConfigMode::Ignore,
-                exclude: BTreeSet::new(),
-            },
-            quarantine: QuarantineTerms {
-                lasting: SignedDuration::ZERO,
-                enforcement: Enforcement::Disabled,
-            },
-            drill: None,
-        },
-    }
 }

@@ -206,8 +206,8 @@ fn not_ready(pods: &[Value], warnings: &[Warning]) -> Vec<Seen> {
 /// Looks whether the pods' `ServiceAccount` exists. Without it no pod can be made.
 async fn account(looks: &mut Looks<'_>, objects: &Objects) -> Option<Seen> {
     let spec = objects.carrier.pointer("/spec/template/spec")?;
-    // Kubernetes takes this one where the template names none.
-    let name = text(spec, "/serviceAccountName").unwrap_or("default");
+    // Where none is named it is `default`, which a controller makes in every namespace, and makes again.
+    let name = text(spec, "/serviceAccountName").filter(|name| *name != "default")?;
     let found = looks.get(kinds::SERVICE_ACCOUNTS, name).await;
     matches!(found, Ok(None)).then(|| {
         let saw = "the ServiceAccount of the pods does not exist".to_owned();

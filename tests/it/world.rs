@@ -20,8 +20,8 @@ pub(crate) const TICK: SignedDuration = SignedDuration::from_secs(5);
 const ROLLOUT: SignedDuration = SignedDuration::from_secs(10);
 /// Pods of a revision.
 const PODS: usize = 2;
-/// Scrapes that are kept: more than the longest window of any test needs.
-const SCRAPES: usize = 60;
+/// How long scrapes are kept: for more than the longest window of any test.
+const KEPT: SignedDuration = SignedDuration::from_secs(300);
 
 /// How a revision does.
 #[derive(Clone, Debug, PartialEq)]
@@ -309,6 +309,12 @@ impl World {
                 pod.live(&before, self.now, self.metrics != Metrics::Gone);
             }
         }
+        // Of pods that are gone too: a feed asks for all pods from the same moment on.
+        let oldest = self.now - KEPT;
+        for pod in self.pods.iter_mut().chain(&mut self.old) {
+            pod.requests.retain(|sample| sample.at > oldest);
+            pod.probes.retain(|sample| sample.at > oldest);
+        }
         self.values.push(ValueAt {
             at: self.now,
             value: behaviour.value,
@@ -534,11 +540,12 @@ impl World {
                 }];
             }
             Effect::Diagnose { revision, .. } => {
-                self.diagnosed = vec![Diagnosed {
+                self.diagnosed.retain(|known| known.revision != *revision);
+                self.diagnosed.push(Diagnosed {
                     at: self.now,
                     revision: revision.clone(),
                     findings: Vec::new(),
-                }];
+                });
             }
             Effect::FollowTraffic { to, .. } => {
                 self.followed = Some(Followed {
@@ -614,6 +621,4 @@ impl LivePod {
 
 fn push(samples: &mut Vec<Sample>, at: Timestamp, total: f64, failed: f64) {
     samples.push(Sample { at, total, failed });
-    let surplus = samples.len().saturating_sub(SCRAPES);
-    samples.drain(..surplus);
 }

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use serde_json::Value;
 
+use crate::api::names;
 use crate::api::record::{text, time};
 
 /// As many as are looked at: a rollout that fails warns of some ten things, once per pod.
@@ -90,7 +91,7 @@ pub(super) fn newest(events: &[Value], subjects: Subjects<'_>) -> Vec<Warning> {
 }
 
 fn read(event: &Value, subjects: Subjects<'_>) -> Option<Warning> {
-    if text(event, "/type") != Some("Warning") {
+    if text(event, "/type") != Some("Warning") || is_ours(event) {
         return None;
     }
     let either = |new: &str, core: &str| text(event, new).or_else(|| text(event, core));
@@ -109,6 +110,11 @@ fn read(event: &Value, subjects: Subjects<'_>) -> Option<Warning> {
         at: newest_time(event)?,
         count: count(event),
     })
+}
+
+/// What Astern says itself is no cause of anything.
+fn is_ours(event: &Value) -> bool {
+    text(event, "/reportingController") == Some(names::REPORTER)
 }
 
 /// `spec.containers{app}`.
@@ -218,6 +224,13 @@ mod tests {
         let mut normal = event("checkout-7d9f-x2", "Pulled", 5);
         normal["type"] = json!("Normal");
         assert_eq!(newest(&[normal, json!({}), json!(null)], OURS), []);
+    }
+
+    #[test]
+    fn what_astern_says_itself_is_left_out() {
+        let mut own = event("checkout-7d9f-x2", "proposes to go back", 5);
+        own["reportingController"] = json!(names::REPORTER);
+        assert_eq!(newest(&[own], OURS), []);
     }
 
     #[test]

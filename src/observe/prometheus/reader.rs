@@ -207,6 +207,3 @@ impl Sink for Finds<'_> {
         Ok(())
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -263,4 +263,6 @@ pub(super) fn keep_system_fields(old: &Value, new: &mut Value) {
     for field in ["apiVersion", "kind"] {
         set(new, &[field], old[field].clone());
     }
+    // Whoever leaves it out means the object that is there.
+    default(new, &["metadata", "uid"], text(old, "/metadata/uid"));
 }

@@ -46,16 +46,12 @@ impl Tool {
         Self::Helm3,
     ];
 
-    /// What every bed needs. The rest is looked for by the few who ask for it.
-    pub const OF_EVERY_BED: &[Self] = &[
-        Self::Etcd,
-        Self::Helm,
-        Self::ApiServer,
-        Self::ControllerManager,
-        Self::Scheduler,
-        Self::Kubectl,
-        Self::Prometheus,
-    ];
+    /// What every bed needs. Helm 3, the last, is looked for by the few who ask for it.
+    pub const OF_EVERY_BED: &[Self] = if let [of_every_bed @ .., Self::Helm3] = Self::ALL {
+        of_every_bed
+    } else {
+        Self::ALL
+    };
 
     /// Returns the name of the program, of which the cache has one each.
     #[must_use]
@@ -73,17 +69,9 @@ impl Tool {
     }
 
     /// Returns the names that the program may have on `PATH`.
-    fn names(self) -> &'static [&'static str] {
-        match self {
-            Self::Etcd => &["etcd"],
-            Self::Helm => &["helm"],
-            Self::Helm3 => &["helm3", "helm"],
-            Self::ApiServer => &["kube-apiserver"],
-            Self::ControllerManager => &["kube-controller-manager"],
-            Self::Scheduler => &["kube-scheduler"],
-            Self::Kubectl => &["kubectl"],
-            Self::Prometheus => &["prometheus"],
-        }
+    fn names(self) -> impl Iterator<Item = &'static str> {
+        let shared = (self == Self::Helm3).then_some("helm");
+        std::iter::once(self.program()).chain(shared)
     }
 
     /// Returns the name that Go gives the program: the last part of its package that is no version.

@@ -2,6 +2,8 @@
 
 use jiff::SignedDuration;
 
+use std::collections::BTreeSet;
+
 use super::*;
 use crate::decide::{Current, DrillOutcome, Drilled};
 

@@ -10,7 +10,7 @@ use super::Tool;
 /// Returns the tool on `PATH`, if its version fits.
 pub(super) fn on_path(tool: Tool) -> Option<PathBuf> {
     let path = std::env::var_os("PATH")?;
-    tool.names().iter().find_map(|name| {
+    tool.names().find_map(|name| {
         let file = std::env::split_paths(&path)
             .map(|directory| directory.join(name))
             .find(|file| file.is_file())?;

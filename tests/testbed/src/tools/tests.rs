@@ -1,6 +1,12 @@
 use super::{MODULES, Tool, check_platform};
 
 #[test]
+fn a_bed_waits_for_no_tool_that_few_ask_for() {
+    assert!(!Tool::OF_EVERY_BED.contains(&Tool::Helm3));
+    assert_eq!(Tool::OF_EVERY_BED.len() + 1, Tool::ALL.len());
+}
+
+#[test]
 fn every_tool_is_a_tool_directive_of_its_module() {
     for tool in Tool::ALL {
         let wanted = tool.package();
