@@ -22,7 +22,7 @@ use tokio::task::JoinSet;
 use self::queue::Queue;
 use crate::act::{self, Hands};
 use crate::api::render::policy::Target;
-use crate::decide::BreakerTerms;
+use crate::decide::{BreakerTerms, DrillTerms};
 use crate::observe::cache::Key;
 use crate::observe::{self, Eyes, Volatile};
 use crate::port::{ObjectRef, Outside};
@@ -89,6 +89,8 @@ pub struct Controller {
     pub meter: Arc<dyn Meter>,
     /// When the breaker of the cluster opens.
     pub breaker_terms: BreakerTerms,
+    /// The drills of policies that say nothing of them.
+    pub drills: Option<DrillTerms>,
     /// Where the breaker is remembered.
     pub lease: ObjectRef,
     /// Makes the codes that approvals quote.
@@ -119,6 +121,7 @@ impl Controller {
             namespaces: Vec::new(),
             meter,
             breaker_terms: BreakerTerms::default(),
+            drills: None,
             lease: breaker::usual_lease(),
             fresh_code,
             queue: Queue::default(),

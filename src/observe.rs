@@ -203,7 +203,10 @@ fn put_together(
         facts: facts(deployment, template, remembered),
         copies: copies(eyes, &deployment.namespace, remembered),
         config_since: config_since(config.as_ref(), volatile, now),
-        drills: policy.drill.as_ref().map(|terms| drills::times(terms, now)),
+        drills: policy
+            .drill
+            .as_ref()
+            .map(|terms| drills::times(terms, &deployment.uid, now)),
         config,
         ..remembered_of(deployment, remembered, volatile)
     }

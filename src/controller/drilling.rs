@@ -1,6 +1,6 @@
 //! What only drills look at, and how many workloads are ready to be rolled back.
 
-use std::sync::PoisonError;
+use std::sync::{Arc, PoisonError};
 
 use super::{Controller, Error, Summary};
 use crate::act::rights;
@@ -11,7 +11,21 @@ use crate::observe::cache::Key;
 use crate::observe::drills::{no_approver, source_problem};
 
 impl Controller {
-    /// Takes the looks that only drills take, and adds them to the inspection of `to`.
+    /// Gives a policy that says nothing of drills those of the cluster.
+    pub(super) fn with_drills(&self, policy: Arc<ParsedPolicy>) -> Arc<ParsedPolicy> {
+        if policy.policy.drill.is_some()
+            || self.drills.is_none()
+            || policy.policy.mode == Mode::Disabled
+        {
+            return policy;
+        }
+        let mut policy = ParsedPolicy::clone(&policy);
+        policy.policy.drill.clone_from(&self.drills);
+        Arc::new(policy)
+    }
+
+    /// Takes the looks that only drills take; none depends on the target. The inspection comes after them,
+    /// since a slow metric source would let it go stale.
     ///
     /// # Errors
     ///
@@ -20,8 +34,10 @@ impl Controller {
         &self,
         key: &Key,
         policy: &ParsedPolicy,
-        to: &Revision,
-    ) -> Result<(), Error> {
+    ) -> Result<Rehearsal, Error> {
+        if let Some(known) = self.rehearsed(key) {
+            return Ok(known);
+        }
         let namespace = &key.namespace;
         let terms = &policy.policy;
         let copies = terms.config.mode == ConfigMode::Restore;
@@ -40,17 +56,29 @@ impl Controller {
                 source,
             })
         })?;
-        let rehearsal = Rehearsal {
+        Ok(Rehearsal {
             missing_rights,
             source,
             no_approver,
-        };
+        })
+    }
+
+    /// Returns what the same drill saw when it looked at another target.
+    fn rehearsed(&self, key: &Key) -> Option<Rehearsal> {
+        let now = self.eyes.cluster.now();
+        let volatile = self.volatile.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut known = volatile.get(key)?.inspections.iter();
+        let fresh = known.find(|known| known.rehearsal.is_some() && known.is_fresh(now));
+        fresh?.rehearsal.clone()
+    }
+
+    /// Adds them to the inspection of `to`.
+    pub(super) fn add_rehearsal(&self, key: &Key, to: &Revision, rehearsal: Rehearsal) {
         let mut volatile = self.volatile.lock().unwrap_or_else(PoisonError::into_inner);
         let known = &mut volatile.entry(key.clone()).or_default().inspections;
         if let Some(inspection) = known.iter_mut().find(|known| known.to == *to) {
             inspection.rehearsal = Some(rehearsal);
         }
-        Ok(())
     }
 
     /// Counts a drill that was just written down.

@@ -34,6 +34,7 @@ impl Controller {
             self.forget(key);
             return Ok(None);
         };
+        let policy = self.with_drills(policy);
         let volatile = self.volatile(key);
         let look = observe(&self.eyes, key, &policy, &volatile, (self.fresh_code)()).await;
         let Some(mut look) = look.map_err(Error::Observe)? else {
@@ -79,8 +80,9 @@ impl Controller {
                 self.inspect(key, &look, &policy.policy, (from, to)).await?;
             }
             if let Effect::Drill { from, to } = effect {
+                let rehearsal = self.rehearse(key, &policy).await?;
                 self.inspect(key, &look, &policy.policy, (from, to)).await?;
-                self.rehearse(key, &policy, to).await?;
+                self.add_rehearsal(key, to, rehearsal);
             }
         }
         self.follow_traffic(key, &look, &decision).await;

@@ -180,15 +180,16 @@ pub fn step(observed: &Observed, policy: &Policy, now: Timestamp) -> Step {
     else {
         return Step::Look(to);
     };
+    // First, because without rights the trial is refused too, and that says less.
+    if !rehearsal.missing_rights.is_empty() {
+        let rights = rehearsal.missing_rights.join(", ");
+        return done(DrillOutcome::RightsMissing, &rights);
+    }
     if let Some(refusal) = &seen.refused {
         return done(DrillOutcome::Held(Hold::DryRunRefused), refusal);
     }
     if let Some(doubt) = asks.iter().find(|held| !is_a_matter_of_consent(held.hold)) {
         return done(DrillOutcome::Held(doubt.hold), &doubt.detail);
-    }
-    if !rehearsal.missing_rights.is_empty() {
-        let rights = rehearsal.missing_rights.join(", ");
-        return done(DrillOutcome::RightsMissing, &rights);
     }
     if let Some(cause) = &rehearsal.source {
         return done(DrillOutcome::MetricSourceFailing, cause);

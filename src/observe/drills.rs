@@ -16,17 +16,31 @@ use crate::api::schedule::Schedule;
 use crate::decide::{DrillTerms, DrillTimes, Mode};
 use crate::port::{self, Kind, ObjectRef, Outside, Selection, kinds};
 
-/// Returns when drills are scheduled, seen from `now`.
+/// Drills of one schedule are spread over this time, or those of a whole cluster would come at once, and
+/// a rollback would wait behind them. No schedule comes round sooner, so none is left out.
+const SPREAD_SECONDS: u32 = 60;
+
+/// Returns when drills of the Deployment with this UID are scheduled, seen from `now`.
 #[must_use]
-pub fn times(terms: &DrillTerms, now: Timestamp) -> DrillTimes {
+pub fn times(terms: &DrillTerms, uid: &str, now: Timestamp) -> DrillTimes {
+    let offset = offset(uid);
+    let now = now - offset;
     // Checked when the policy was read; a zone cannot go away meanwhile, since it is in the build.
     match Schedule::parse(&terms.schedule, &terms.time_zone) {
         Ok(schedule) => DrillTimes {
-            latest: schedule.latest(now),
-            next: schedule.next(now),
+            latest: schedule.latest(now).map(|time| time + offset),
+            next: schedule.next(now).map(|time| time + offset),
         },
         Err(_) => DrillTimes::default(),
     }
+}
+
+/// The same for one Deployment at every look: a hash of its UID (FNV-1a, 32 bits).
+fn offset(uid: &str) -> SignedDuration {
+    let hash = uid.bytes().fold(0x811c_9dc5_u32, |hash, byte| {
+        (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193)
+    });
+    SignedDuration::from_secs((hash % SPREAD_SECONDS).into())
 }
 
 /// Returns why the metric source says nothing to the policy, where it matters.
@@ -217,6 +231,24 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    #[test]
+    fn the_drills_of_many_deployments_are_spread_over_a_minute() {
+        let terms = DrillTerms {
+            schedule: "* * * * *".to_owned(),
+            time_zone: "UTC".to_owned(),
+        };
+        let now: Timestamp = "2026-11-23T12:00:30Z".parse().expect("a time");
+        let mut seconds = BTreeSet::new();
+        for index in 0..1_000 {
+            let times = times(&terms, &format!("5eed{index:04}-aaaa-bbbb"), now);
+            let (latest, next) = (times.latest.expect("one"), times.next.expect("one"));
+            assert!(latest <= now && now < next);
+            assert_eq!(next.duration_since(latest), SignedDuration::from_mins(1));
+            seconds.insert(latest.as_second() % 60);
+        }
+        assert!(seconds.len() > 50, "{seconds:?}");
+    }
 
     #[test]
     fn only_people_count_as_approvers() {

@@ -103,7 +103,10 @@ fn understood(
         ("False", "Partial", missing)
     };
     let understood = "the spec is understood";
-    let drills = policy.policy.drill.as_ref().map(|_| drills::ready(targets));
+    // The cluster may ask for drills where the policy does not.
+    let drilled =
+        policy.policy.drill.is_some() || targets.iter().any(|target| target.drills.is_some());
+    let drills = drilled.then(|| drills::ready(targets));
     let drills = drills.as_ref();
     [
         ("Accepted", "True", "Accepted", understood),

@@ -109,6 +109,8 @@ fn a_drill_says_what_would_keep_a_rollback_from_going_ahead() {
                 "patch deployments".to_owned(),
                 "create rollbacks".to_owned(),
             ];
+            // What the API server says to the trial is the consequence.
+            observed.inspections[0].refused = Some("forbidden".to_owned());
         },
         DrillOutcome::RightsMissing,
         "patch deployments, create rollbacks",
