@@ -10,8 +10,10 @@ pub mod copies;
 pub mod ownership;
 pub mod patches;
 pub mod pauses;
+pub mod people;
 pub mod record;
 mod rehearsal;
+pub mod release;
 pub mod rights;
 
 use std::collections::{BTreeMap, HashSet};

@@ -9,15 +9,16 @@ pub mod telemetry;
 
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use anyhow::Context as _;
 use rand::Rng as _;
 use tokio::signal::unix::{SignalKind, signal};
 
-use self::flags::Flags;
+use self::flags::{Flags, Task};
 use self::lease::{Election, Terms};
 use self::telemetry::Telemetry;
-use crate::act::Hands;
+use crate::act::{self, Hands};
 use crate::controller::Controller;
 use crate::observe::Eyes;
 use crate::observe::config::{ConfigStore, Secrets};
@@ -39,6 +40,9 @@ pub async fn run(flags: Flags) -> anyhow::Result<()> {
             .await
             .context("cannot find the API server: run in a cluster, or set KUBECONFIG")?,
     );
+    if flags.task == Some(Task::Release) {
+        return release(&flags, cluster.as_ref()).await;
+    }
     let outside: Arc<dyn Outside> =
         Arc::new(MetricsPort::new().context("cannot set up the client for metric sources")?);
     let identity = flags.identity();
@@ -88,6 +92,22 @@ pub async fn run(flags: Flags) -> anyhow::Result<()> {
     election.release(cluster.as_ref()).await;
     tracing::info!("stopped");
     Ok(())
+}
+
+/// An uninstallation waits for it, and must not wait for long.
+const RELEASE_LIMIT: Duration = Duration::from_secs(45);
+
+async fn release(flags: &Flags, cluster: &dyn Cluster) -> anyhow::Result<()> {
+    let work = act::release::release(cluster, &flags.watch_namespaces, &flags.pause_applications);
+    let done = tokio::time::timeout(RELEASE_LIMIT, work).await;
+    let released = done.with_context(|| {
+        format!("not all pauses are lifted after {RELEASE_LIMIT:?}; see kubectl astern check --leftovers -A")
+    })?;
+    tracing::info!(lifted = released.lifted, "pauses are lifted");
+    if released.problems.is_empty() {
+        return Ok(());
+    }
+    anyhow::bail!("{}", released.problems.join("; "))
 }
 
 fn controller(

@@ -134,6 +134,13 @@ pub mod kinds {
     /// what pod templates refer to, of which the content is dropped at once.
     pub const SECRETS: Kind = Kind::namespaced("", "v1", "Secret", "secrets");
     pub const NAMESPACES: Kind = Kind::cluster_wide("", "v1", "Namespace", "namespaces");
+    /// A question that is asked by creating it: who am I. Nothing is stored.
+    pub const SELF_SUBJECT_REVIEWS: Kind = Kind::cluster_wide(
+        "authentication.k8s.io",
+        "v1",
+        "SelfSubjectReview",
+        "selfsubjectreviews",
+    );
     pub const METRIC_SOURCES: Kind =
         Kind::cluster_wide("astern.dev", "v1alpha1", "MetricSource", "metricsources");
     pub const ADMISSION_POLICY_BINDINGS: Kind = Kind::cluster_wide(

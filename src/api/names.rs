@@ -37,6 +37,8 @@ pub const GITOPS_PAUSED_BY: &str = "astern.dev/gitops-paused-by";
 /// `true` or `absent`.
 pub const GITOPS_ENABLED_BEFORE: &str = "astern.dev/gitops-enabled-before";
 
+/// On a Rollback that a person or a pipeline created, once Astern has seen it.
+pub const REQUESTED: &str = "astern.dev/requested";
 /// On a Rollback: the admission policy for approvals selects by it.
 pub const AWAITING_APPROVAL: &str = "astern.dev/awaiting-approval";
 /// On a Rollback and a `ControllerRevision`: the Deployment's name, if it fits into a label.

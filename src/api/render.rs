@@ -5,6 +5,7 @@
 mod clauses;
 mod note;
 pub mod policy;
+pub mod reasons;
 
 use jiff::Timestamp;
 use serde_json::{Value, json};

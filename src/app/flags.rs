@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use clap::{Parser, ValueEnum};
+use clap::{Parser, Subcommand, ValueEnum};
 use jiff::SignedDuration;
 
 use crate::api::parse::duration;
@@ -107,6 +107,17 @@ pub struct Flags {
     /// What to log: error, warn, info, debug, or a filter such as `astern=debug,kube=warn`.
     #[arg(long, env = "ASTERN_LOG_LEVEL", default_value = "info")]
     pub log_level: String,
+
+    /// Something to do instead of running as the operator.
+    #[command(subcommand)]
+    pub task: Option<Task>,
+}
+
+/// What the program can do besides being the operator.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Subcommand)]
+pub enum Task {
+    /// Ends every pause of Astern's on Deployments and Applications, and stops. For uninstalling.
+    Release,
 }
 
 /// How logs are written.

@@ -6,6 +6,7 @@ use std::fmt::Write as _;
 use std::io::{self, IsTerminal as _, Write as _};
 
 use clap::ValueEnum;
+use jiff::Timestamp;
 use serde::Serialize;
 
 /// How an answer is written.
@@ -148,6 +149,29 @@ pub fn table(titles: &[&str], rows: &[Vec<Cell>], colours: Colours) -> String {
     text
 }
 
+/// Returns how long ago `since` was, as kubectl spells it in the column AGE.
+#[must_use]
+pub fn age(since: Option<Timestamp>, now: Timestamp) -> String {
+    let Some(since) = since else {
+        return "<unknown>".to_owned();
+    };
+    let seconds = now.duration_since(since).as_secs().max(0);
+    let (minutes, hours, days) = (seconds / 60, seconds / 3600, seconds / 86_400);
+    let two = |first: i64, unit: char, second: i64, smaller: char| match second {
+        0 => format!("{first}{unit}"),
+        second => format!("{first}{unit}{second}{smaller}"),
+    };
+    match () {
+        () if seconds < 120 => format!("{seconds}s"),
+        () if minutes < 10 => two(minutes, 'm', seconds % 60, 's'),
+        () if hours < 3 => format!("{minutes}m"),
+        () if hours < 8 => two(hours, 'h', minutes % 60, 'm'),
+        () if hours < 48 => format!("{hours}h"),
+        () if days < 8 => two(days, 'd', hours % 24, 'h'),
+        () => format!("{days}d"),
+    }
+}
+
 /// As wide as terminals are that nobody has made wider.
 const WIDTH: usize = 80;
 
@@ -221,6 +245,28 @@ mod tests {
             wrapped(&"z".repeat(99), 4),
             format!("    {}\n", "z".repeat(99))
         );
+    }
+
+    #[test]
+    fn ages_are_spelled_as_by_kubectl() {
+        for (seconds, expected) in [
+            (-5, "0s"),
+            (119, "119s"),
+            (120, "2m"),
+            (135, "2m15s"),
+            (600, "10m"),
+            (10_799, "179m"),
+            (10_800, "3h"),
+            (12_000, "3h20m"),
+            (28_800, "8h"),
+            (172_800, "2d"),
+            (180_000, "2d2h"),
+            (691_200, "8d"),
+        ] {
+            let now = Timestamp::UNIX_EPOCH + jiff::SignedDuration::from_secs(seconds);
+            assert_eq!(age(Some(Timestamp::UNIX_EPOCH), now), expected);
+        }
+        assert_eq!(age(None, Timestamp::UNIX_EPOCH), "<unknown>");
     }
 
     #[test]

@@ -305,10 +305,11 @@ impl Controller {
         let told = before
             .filter(|before| before.policy == *policy)
             .is_some_and(|before| before.target.reason == decision.reason);
-        // Readings come and go while pods do. The Rollback says how it goes on, and what was read
-        // last is written with the next change.
-        if !(acting && told) {
-            self.report_soon(policy);
+        // Readings come and go while pods do, and the Rollback says how it goes on.
+        match (acting, told) {
+            (false, _) => self.report_soon(policy),
+            (true, false) => self.report_at_leisure(policy),
+            (true, true) => (),
         }
     }
 

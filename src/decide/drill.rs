@@ -43,7 +43,7 @@ pub enum DrillOutcome {
 
 impl DrillOutcome {
     /// Those that are no holds.
-    const OWN: [Self; 4] = [
+    pub const OWN: [Self; 4] = [
         Self::Ready,
         Self::RightsMissing,
         Self::MetricSourceFailing,

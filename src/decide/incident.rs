@@ -182,6 +182,8 @@ pub struct Asked {
     pub name: String,
     pub requested_by: Option<String>,
     pub reason: String,
+    /// Nothing is said about the revision that is left.
+    pub drill: bool,
 }
 
 /// The API server's limit for names of objects.

@@ -75,6 +75,8 @@ pub struct Request {
     pub requested_by: Option<String>,
     /// Find out what would be done, and do nothing.
     pub dry_run: bool,
+    /// Nothing is wrong with what runs: it is found out whether the way back works.
+    pub drill: bool,
 }
 
 /// What a person says about a revision.
@@ -122,9 +124,13 @@ pub fn inspected<'a>(
     to: &Revision,
     now: Timestamp,
 ) -> Option<&'a Inspection> {
-    observed.inspections.iter().find(|inspection| {
-        inspection.to == *to
-            && inspection.from == observed.workload.template
-            && inspection.is_fresh(now)
-    })
+    lately(observed, now)
+        .find(|inspection| inspection.to == *to && inspection.from == observed.workload.template)
+}
+
+/// Returns what was seen lately, whatever the target was: what is older may be over, and who decided by
+/// it would never look again.
+pub(super) fn lately(observed: &Observed, now: Timestamp) -> impl Iterator<Item = &Inspection> {
+    let inspections = observed.inspections.iter();
+    inspections.filter(move |inspection| inspection.is_fresh(now))
 }

@@ -6,6 +6,7 @@
 mod answer;
 mod metrics;
 mod raw;
+mod writing;
 
 use std::time::Duration;
 
@@ -14,7 +15,7 @@ use futures::stream::BoxStream;
 use futures::{StreamExt, future};
 use jiff::{SignedDuration, Timestamp};
 use kube::Client;
-use kube::api::{Api, DeleteParams, GetParams, ListParams, Patch, PatchParams, PostParams};
+use kube::api::{Api, DeleteParams, GetParams, ListParams, Patch, PatchParams};
 use kube::api::{Preconditions, PropagationPolicy};
 use kube::core::Request;
 use kube::core::request::Error as BuildError;
@@ -23,6 +24,7 @@ use serde_json::{Value, json};
 
 use super::{Cluster, Error, Kind, ObjectRef, Outside, Query, QueryError, Selection, WatchEvent};
 use raw::RawObject;
+use writing::Writing;
 
 pub use metrics::MetricsPort;
 
@@ -61,6 +63,8 @@ pub enum ConnectError {
 pub struct KubePort {
     client: Client,
     metrics: MetricsPort,
+    writing: Writing,
+    limit: Duration,
 }
 
 impl KubePort {
@@ -72,7 +76,24 @@ impl KubePort {
     /// When TLS for metric sources cannot be set up at all; trying again cannot help.
     pub fn new(client: Client) -> Result<Self, ConnectError> {
         let metrics = MetricsPort::new()?;
-        Ok(Self { client, metrics })
+        let writing = Writing::of_the_operator(FIELD_MANAGER);
+        Ok(Self {
+            client,
+            metrics,
+            writing,
+            limit: CALL_LIMIT,
+        })
+    }
+
+    /// Returns the same port for a person at a command line; with `dry_run` the API server says what it
+    /// would do with each write, admission included, and stores nothing. `limit` is for each request.
+    #[must_use]
+    pub fn for_a_person(&self, dry_run: bool, limit: Option<Duration>) -> Self {
+        Self {
+            limit: limit.unwrap_or(CALL_LIMIT),
+            writing: Writing::of_a_person(dry_run),
+            ..self.clone()
+        }
     }
 
     /// Connects the way kubectl does: `KUBECONFIG` or `~/.kube/config`, else the files of the pod.
@@ -110,15 +131,15 @@ impl KubePort {
         &self.client
     }
 
-    /// Sends `request` and returns the answer, within [`CALL_LIMIT`].
+    /// Sends `request` and returns the answer, within the limit for each.
     async fn call(&self, request: Result<HttpRequest, BuildError>) -> Result<Value, Error> {
         let request = request.map_err(|error| Error::Invalid {
             message: error.to_string(),
         })?;
-        match tokio::time::timeout(CALL_LIMIT, answer::of(&self.client, request)).await {
+        match tokio::time::timeout(self.limit, answer::of(&self.client, request)).await {
             Ok(answer) => answer,
             Err(_) => Err(Error::Unavailable {
-                message: format!("nothing within {} s", CALL_LIMIT.as_secs()),
+                message: format!("nothing within {:?}", self.limit),
                 retry_after: None,
             }),
         }
@@ -197,14 +218,15 @@ impl Cluster for KubePort {
     async fn create(&self, kind: Kind, body: Value) -> Result<Value, Error> {
         let namespace = body.pointer("/metadata/namespace").and_then(Value::as_str);
         let path = collection_path(kind, namespace)?;
-        let request = Request::new(path).create(&writing(), body.to_string().into_bytes());
+        let request =
+            Request::new(path).create(&self.writing.creating(), body.to_string().into_bytes());
         self.call(request).await
     }
 
     async fn json_patch(&self, object: &ObjectRef, operations: Value) -> Result<Value, Error> {
         let path = path_of(object)?;
         let operations = parsed_patch(operations)?;
-        let request = Request::new(path).patch(&object.name, &patching(), &operations);
+        let request = Request::new(path).patch(&object.name, &self.writing.patching(), &operations);
         self.call(request).await
     }
 
@@ -213,7 +235,7 @@ impl Cluster for KubePort {
         let operations = parsed_patch(operations)?;
         let parameters = PatchParams {
             dry_run: true,
-            ..patching()
+            ..self.writing.patching()
         };
         let request = Request::new(path).patch(&object.name, &parameters, &operations);
         self.call(request).await.map(drop)
@@ -232,8 +254,12 @@ impl Cluster for KubePort {
             { "op": "replace", "path": "/metadata/resourceVersion", "value": resource_version },
             { "op": "add", "path": "/status", "value": status },
         ]))?;
-        let request =
-            Request::new(path).patch_subresource("status", &object.name, &patching(), &operations);
+        let request = Request::new(path).patch_subresource(
+            "status",
+            &object.name,
+            &self.writing.patching(),
+            &operations,
+        );
         self.call(request).await
     }
 
@@ -241,7 +267,7 @@ impl Cluster for KubePort {
         let path = path_of(object)?;
         require_resource_version(&body)?;
         let body = body.to_string().into_bytes();
-        self.call(Request::new(path).replace(&object.name, &writing(), body))
+        self.call(Request::new(path).replace(&object.name, &self.writing.creating(), body))
             .await
     }
 
@@ -290,20 +316,6 @@ impl Cluster for KubePort {
 impl Outside for KubePort {
     async fn query(&self, query: &Query) -> Result<Vec<u8>, QueryError> {
         self.metrics.query(query).await
-    }
-}
-
-fn writing() -> PostParams {
-    PostParams {
-        field_manager: Some(FIELD_MANAGER.to_owned()),
-        ..PostParams::default()
-    }
-}
-
-fn patching() -> PatchParams {
-    PatchParams {
-        field_manager: Some(FIELD_MANAGER.to_owned()),
-        ..PatchParams::default()
     }
 }
 

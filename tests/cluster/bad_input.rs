@@ -241,7 +241,13 @@ fn defaults_are_filled_in_where_nothing_is_said() {
             "afterProbation": "Observe",
             "pauseRollout": false,
             "approval": {"required": 1, "timeout": "30m", "onTimeout": "Escalate"},
-            "rollback": {"deadline": "10m", "recovery": {"for": "2m"}},
+            "rollback": {
+                "deadline": "10m", "recovery": {"for": "2m"}, "persistentVolumes": "RequireApproval",
+                "budget": {"count": 3, "per": "24h"},
+            },
+            "config": {"mode": "Check"},
+            "quarantine": {"enforcement": "Warn", "for": "168h"},
+            "gitOps": {"onRollback": "Auto"},
             "targetRefs": [{"group": "apps", "kind": "Deployment", "name": "checkout"}],
             "triggers": [
                 {"name": "a", "errorRate": {

@@ -7,6 +7,7 @@ use astern_testbed::{
     bed::{Bed, Process, Program},
     fault_proxy::FaultProxy,
 };
+use serde_json::Value;
 use tokio::sync::{Mutex, OnceCell};
 
 use crate::support::repository;
@@ -142,4 +143,44 @@ async fn program(
         working_directory: bed.directory().to_owned(),
         log: bed.directory().join(format!("astern-{namespace}.log")),
     })
+}
+
+/// Does what the chart does last when it is uninstalled from `namespace`: the same arguments, and with
+/// the same rights.
+pub(crate) async fn release_as_the_chart_does(bed: &Bed, namespace: &str) -> anyhow::Result<()> {
+    let chart = repository("charts/astern").to_string_lossy().into_owned();
+    let namespaces = format!("namespaces={{{namespace}}}");
+    let arguments = ["template", namespace, &chart, "--namespace", namespace];
+    let arguments = [
+        &arguments[..],
+        &[
+            "--set",
+            &namespaces,
+            "--show-only",
+            "templates/release.yaml",
+        ],
+    ]
+    .concat();
+    let output = bed.helm(bed.kubeconfig(), &arguments).await?;
+    ensure!(output.status.success(), "{}", output.stderr);
+    let objects: Vec<Value> = serde_saphyr::from_multiple(&output.stdout)?;
+    let (jobs, rights): (Vec<Value>, Vec<Value>) = objects
+        .into_iter()
+        .partition(|object| object["kind"] == "Job");
+    for object in &rights {
+        bed.apply(&object.to_string()).await?;
+    }
+    let pod = &jobs[0]["spec"]["template"]["spec"];
+    let account = pod["serviceAccountName"].as_str().unwrap_or_default();
+    let kubeconfig = bed.service_account_kubeconfig(namespace, account).await?;
+    let arguments: Vec<String> = serde_json::from_value(pod["containers"][0]["args"].clone())?;
+    let output = tokio::process::Command::new(env!("CARGO_BIN_EXE_astern"))
+        .args(&arguments)
+        .env("KUBECONFIG", kubeconfig)
+        .kill_on_drop(true)
+        .output()
+        .await?;
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    ensure!(output.status.success(), "{stderr}");
+    Ok(())
 }

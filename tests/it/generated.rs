@@ -5,6 +5,7 @@
     reason = "a test that finds no files to look at has failed"
 )]
 
+mod commands;
 mod presets;
 
 use std::fs;
@@ -72,4 +73,15 @@ fn check_part(page: &str, part: &str, expected: &str) {
 #[test]
 fn the_table_of_presets_is_up_to_date() {
     check_part("docs/presets.md", "presets", &presets::table());
+}
+
+#[test]
+fn every_reason_is_explained_on_its_page() {
+    let page = astern::api::render::reasons::page();
+    check_part("docs/reasons.md", "reasons", &page);
+}
+
+#[test]
+fn the_page_of_the_plugin_is_up_to_date() {
+    check_part("docs/cli.md", "commands", &commands::all());
 }

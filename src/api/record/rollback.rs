@@ -92,7 +92,8 @@ pub fn read(object: &Value) -> Option<RollbackRecord> {
             request: flag(&status, "/requested").then(|| request::asked(object)),
             ..incident
         }),
-        request: request::request(object).filter(|_| label.is_none() && !answered),
+        request: request::request(object)
+            .filter(|_| (label.is_none() || request::is_claimed(object)) && !answered),
         entries: entries(object),
         awaits_approval: super::label(object, names::AWAITING_APPROVAL) == Some("true"),
         status,

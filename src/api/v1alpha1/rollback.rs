@@ -61,6 +61,10 @@ pub struct RollbackSpec {
     /// Find out what would be done, and do nothing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dry_run: Option<bool>,
+    /// Nothing is wrong with the revision that runs: find out whether the way back works. It keeps its
+    /// verdict.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub drill: Option<bool>,
 }
 
 /// A Deployment in the same namespace.

@@ -2,12 +2,13 @@
 
 use super::{Held, Hold, Question};
 use crate::decide::facts::{Fit, fit};
+use crate::decide::inspection::lately;
 use crate::decide::restoring::{Restoration, restoration};
-use crate::decide::{ConfigChange, Inspection, Mode, Observed, Verdict, budget, target};
+use crate::decide::{ConfigChange, Mode, Observed, Verdict, budget, target};
 
 pub(super) fn suspended(question: &Question<'_>) -> Option<Held> {
     let own = question.observed.workload.suspension.iter();
-    let inspections = fresh(question);
+    let inspections = lately(question.observed, question.now);
     let others = inspections.flat_map(|inspection| &inspection.suspensions);
     let held = own
         .chain(others)
@@ -51,20 +52,12 @@ pub(super) fn no_replicas(question: &Question<'_>) -> Option<Held> {
 }
 
 pub(super) fn other_controller(question: &Question<'_>) -> Option<Held> {
-    let inspections = fresh(question);
+    let inspections = lately(question.observed, question.now);
     let mut others = inspections.filter_map(|inspection| inspection.other_controller.as_ref());
     others.next().map(|other| Held {
         hold: Hold::OtherController,
         detail: other.clone(),
     })
-}
-
-/// What was seen of any target counts for the workload, as long as it is no older than what a rollback
-/// would rest on.
-fn fresh<'a>(question: &Question<'a>) -> impl Iterator<Item = &'a Inspection> {
-    let now = question.now;
-    let inspections = question.observed.inspections.iter();
-    inspections.filter(move |inspection| inspection.is_fresh(now))
 }
 
 pub(super) fn no_target(observed: &Observed) -> Option<Held> {

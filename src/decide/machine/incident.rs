@@ -95,7 +95,7 @@ fn when_rolling_back(case: &Case<'_>, incident: &Incident) -> Decision {
     let left = deadline.duration_since(case.now).min(FALLBACK);
     // What is remembered must be on the objects before the write: the revision is bad from here on.
     let mut memory = with_incident(case, incident);
-    mark(case, &mut memory, &incident.from, conviction(incident));
+    convict(case, &mut memory, incident);
     if let Some(held) = held {
         return case
             .remember(memory, Reason::Held(held.hold), Some(left))
@@ -223,7 +223,7 @@ pub(super) fn advance(case: &Case<'_>, incident: &Incident, state: State) -> Dec
         incident.timings.patched = Some(case.now);
     }
     let mut memory = with_incident(case, &incident);
-    mark(case, &mut memory, &incident.from, conviction(&incident));
+    convict(case, &mut memory, &incident);
     if let Some(restored) = incident
         .restored
         .as_ref()
@@ -286,13 +286,15 @@ pub(super) fn with_incident(case: &Case<'_>, incident: &Incident) -> crate::deci
     }
 }
 
-/// What a rollback says about the revision that is left: a person who asks for it is no trigger.
-const fn conviction(incident: &Incident) -> Verdict {
-    if incident.request.is_some() {
-        Verdict::Withdrawn
-    } else {
-        Verdict::Bad
-    }
+/// Remembers what a rollback says about the revision that is left: a person who asks for it is no
+/// trigger, and a drill says nothing.
+fn convict(case: &Case<'_>, memory: &mut crate::decide::Memory, incident: &Incident) {
+    let verdict = match &incident.request {
+        Some(asked) if asked.drill => return,
+        Some(_) => Verdict::Withdrawn,
+        None => Verdict::Bad,
+    };
+    mark(case, memory, &incident.from, verdict);
 }
 
 fn mark(

@@ -10,7 +10,8 @@ use super::watching::{brought_up_to_date, first_seen, keep};
 use super::{Case, FALLBACK};
 use crate::decide::target::{Plan, plan};
 use crate::decide::{
-    Asked, Decision, Effect, Found, Held, Incident, Mode, Reason, Request, Revision, State, Timings,
+    Asked, Decision, Effect, Found, Held, Incident, Mode, Reason, Request, Revision,
+    RevisionMemory, State, Timings, Verdict,
 };
 
 /// Answers `request`; no other incident is open.
@@ -18,6 +19,10 @@ pub(super) fn when_requested(case: &Case<'_>, request: &Request) -> Decision {
     let Some(current) = &case.observed.workload.current else {
         return case.stay(Reason::RevisionNotKnownYet, Some(FALLBACK));
     };
+    let works = |known: &RevisionMemory| known.verdict == Verdict::Good;
+    if request.drill && !case.observed.current_memory().is_some_and(works) {
+        return decline(case, request, NO_DRILL);
+    }
     let wanted = request.to.as_deref();
     match plan(case.observed, case.policy, case.now, wanted) {
         Plan::Inspect(to) => {
@@ -25,7 +30,11 @@ pub(super) fn when_requested(case: &Case<'_>, request: &Request) -> Decision {
             case.stay(Reason::OnProbation, Some(SignedDuration::ZERO))
                 .with(Effect::Inspect { from, to })
         }
-        Plan::Held(held) => decline(case, request, &held),
+        Plan::Held(held) => {
+            let mut decision = decline(case, request, &held.message());
+            decision.reason = Reason::Held(held.hold);
+            decision
+        }
         Plan::Go { to, asks } => {
             let known = case.observed.current_memory().cloned();
             let known = known.unwrap_or_else(|| first_seen(case, current));
@@ -70,6 +79,7 @@ fn proposed(case: &Case<'_>, request: &Request, to: Revision, asks: &[Held]) -> 
             name: request.name.clone(),
             requested_by: request.requested_by.clone(),
             reason: request.reason.clone(),
+            drill: request.drill,
         }),
         repoint,
         restored,
@@ -97,11 +107,15 @@ fn proposed(case: &Case<'_>, request: &Request, to: Revision, asks: &[Held]) -> 
     }
 }
 
-fn decline(case: &Case<'_>, request: &Request, held: &Held) -> Decision {
-    case.stay(Reason::Held(held.hold), Some(SignedDuration::ZERO))
+/// A drill ends where it began, so that what runs must be known to work.
+const NO_DRILL: &str = "a drill goes back and forth between revisions that are known to have worked, and \
+                        the one that runs is not known to; ask again when its probation is over";
+
+fn decline(case: &Case<'_>, request: &Request, why: &str) -> Decision {
+    case.stay(Reason::OnProbation, Some(SignedDuration::ZERO))
         .with(Effect::Decline {
             request: request.name.clone(),
-            outcome: format!("not rolled back: {}", held.message()),
+            outcome: format!("not rolled back: {why}"),
         })
 }
 

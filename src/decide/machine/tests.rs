@@ -1333,6 +1333,14 @@ fn what_cannot_help_or_would_harm_stops() {
     check_opens(&observed, &policy(), State::RollingBack);
     observed.inspections[0].suspensions = vec![suspension(Some(at(200)))];
     check(&observed, Hold::Suspended);
+    // It may be over: nobody would ever know who goes by what was seen long ago.
+    observed.inspections[0].at = at(60);
+    let decision = decide(&observed, &policy(), at(100));
+    assert!(
+        matches!(writes(&decision)[..], [Effect::Inspect { .. }]),
+        "{:?}",
+        decision.effects
+    );
 }
 
 #[test]
@@ -1409,6 +1417,7 @@ fn request(to: Option<&str>) -> Request {
         reason: "it smells".to_owned(),
         requested_by: Some("alice".to_owned()),
         dry_run: false,
+        drill: false,
     }
 }
 
@@ -1442,11 +1451,31 @@ fn what_people_go_back_from_is_withdrawn_and_what_triggers_convict_is_bad() {
                 name: name.to_owned(),
                 requested_by: None,
                 reason: "it smells".to_owned(),
+                drill: false,
             });
         }
         let decision = decided(&observed, &policy(), 101);
         assert_eq!(decision.memory.revisions[&bad()].verdict, verdict);
     }
+}
+
+#[test]
+fn a_drill_says_nothing_about_the_revision_that_is_left() {
+    let mut observed = asked_for(None);
+    observed.requests[0].drill = true;
+    let decision = decided(&observed, &policy(), 100);
+    assert_eq!(decision.memory.incident, None);
+    let [Effect::Decline { outcome, .. }] = &writes(&decision)[..] else {
+        panic!("{:?}", decision.effects);
+    };
+    assert!(outcome.contains("known to have worked"), "{outcome}");
+
+    let known = observed.memory.revisions.get_mut(&bad()).expect("known");
+    known.verdict = Verdict::Good;
+    let incident = check_opens(&observed, &policy(), State::RollingBack);
+    observed.memory.incident = Some(incident);
+    let decision = decided(&observed, &policy(), 101);
+    assert_eq!(decision.memory.revisions[&bad()].verdict, Verdict::Good);
 }
 
 #[test]

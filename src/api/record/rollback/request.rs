@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use super::{RollbackRecord, flag, labels};
 use crate::api::record::{text, time};
-use crate::api::render;
+use crate::api::{names, render};
 use crate::decide::{Asked, Incident, Request, State, Workload};
 
 pub(super) fn asked(object: &Value) -> Asked {
@@ -15,6 +15,7 @@ pub(super) fn asked(object: &Value) -> Asked {
             .to_owned(),
         requested_by: text(object, "/spec/requestedBy").map(str::to_owned),
         reason: text(object, "/spec/reason").unwrap_or_default().to_owned(),
+        drill: flag(object, "/spec/drill"),
     }
 }
 
@@ -23,6 +24,7 @@ pub(super) fn request(object: &Value) -> Option<Request> {
         name,
         requested_by,
         reason,
+        drill,
     } = asked(object);
     Some(Request {
         name,
@@ -31,17 +33,25 @@ pub(super) fn request(object: &Value) -> Option<Request> {
         reason,
         requested_by,
         dry_run: flag(object, "/spec/dryRun"),
+        drill,
     })
+}
+
+/// Whether it is seen to be a request, which is still one until its status is there.
+pub(super) fn is_claimed(object: &Value) -> bool {
+    crate::api::record::label(object, names::REQUESTED) == Some("true")
 }
 
 /// Returns the JSON Patch that puts our labels on `record`, which a person created. It comes before
 /// the status, like the labels of our own records.
 #[must_use]
 pub fn claim(record: &RollbackRecord, workload: &Workload, incident: &Incident) -> Value {
+    let mut labels = labels(workload, incident);
+    labels.insert(names::REQUESTED.into(), json!("true"));
     // Whoever creates one may not give it labels of ours, and labels of others are not needed.
     json!([
         {"op": "replace", "path": "/metadata/resourceVersion", "value": record.resource_version},
-        {"op": "add", "path": "/metadata/labels", "value": labels(workload, incident)},
+        {"op": "add", "path": "/metadata/labels", "value": labels},
     ])
 }
 

@@ -114,6 +114,23 @@ fn a_record_without_status_has_no_incident_yet() {
 }
 
 #[test]
+fn a_request_that_was_seen_stays_one_until_it_is_answered() {
+    let mut object = json!({
+        "metadata": {"namespace": "shop", "name": "please", "resourceVersion": "1",
+            "creationTimestamp": "2026-11-23T05:00:00Z"},
+        "spec": {"deployment": {"name": "checkout"}, "reason": "it smells"},
+    });
+    let asks = |object: &Value| read(object).expect("a record").request.is_some();
+    assert!(asks(&object));
+    let record = read(&object).expect("a record");
+    let patch = claim(&record, &workload(), &incident(State::RollingBack));
+    object["metadata"]["labels"] = patch[1]["value"].clone();
+    assert!(asks(&object));
+    object["status"] = stored(State::RollingBack)["status"].clone();
+    assert!(!asks(&object));
+}
+
+#[test]
 fn answers_are_read_from_annotations() {
     let object = json!({"metadata": {"annotations": {
         names::APPROVE: "checkout-1/k7x2m9:alice", names::REJECT: 7, "other": "x"}}});
