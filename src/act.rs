@@ -14,6 +14,7 @@ pub mod people;
 pub mod record;
 mod rehearsal;
 pub mod release;
+pub mod rights;
 
 use std::collections::{BTreeMap, HashSet};
 use std::sync::{Arc, Mutex};
@@ -65,6 +66,11 @@ pub enum Error {
     },
     #[error("failed to write onto the lease")]
     WriteLease {
+        #[source]
+        source: port::Error,
+    },
+    #[error("failed to ask what Astern may write")]
+    ReviewAccess {
         #[source]
         source: port::Error,
     },
@@ -243,6 +249,7 @@ pub async fn carry_out(
         }
         // The controller does these: looks, and writes to other objects.
         Effect::Inspect { .. }
+        | Effect::Drill { .. }
         | Effect::Diagnose { .. }
         | Effect::FollowTraffic { .. }
         | Effect::KeepConfig { .. } => return Ok(None),

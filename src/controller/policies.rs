@@ -105,6 +105,7 @@ pub(super) fn without_policy(key: &Key) -> ParsedPolicy {
                 lasting: SignedDuration::ZERO,
                 enforcement: Enforcement::Disabled,
             },
+            drill: None,
         },
     }
 }

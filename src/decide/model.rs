@@ -5,9 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::{SignedDuration, Timestamp};
 
 use super::{
-    Attempt, Config, ConfigChange, Counted, Diagnosed, Enforcement, Entry, Evidence, Facts,
-    Followed, Held, Incident, Inspection, Mark, Mode, Policy, Reason, Request, State, Suspension,
-    TriggerReading,
+    Attempt, Config, ConfigChange, Counted, Diagnosed, DrillTimes, Drilled, Enforcement, Entry,
+    Evidence, Facts, Followed, Held, Incident, Inspection, Mark, Reason, Request, State,
+    Suspension, TriggerReading,
 };
 
 /// One version of a Deployment's pod template, named by the digest of its canonical JSON.
@@ -78,6 +78,8 @@ pub struct RevisionMemory {
     pub config: Config,
     /// The revision that this one is with other references to config: a restored one that reads copies.
     pub restored_from: Option<Revision>,
+    /// The last drill while it was current.
+    pub drilled: Option<Drilled>,
 }
 
 /// The Deployment as it is now.
@@ -249,6 +251,8 @@ pub struct Observed {
     pub config_since: Option<Timestamp>,
     /// Per revision: the copies of its ConfigMaps that exist, by the names of the originals.
     pub copies: BTreeMap<Revision, BTreeMap<String, String>>,
+    /// When drills are scheduled; `None` where there are none.
+    pub drills: Option<DrillTimes>,
 }
 
 /// One write to the outside world.
@@ -271,6 +275,8 @@ pub enum Effect {
     Forget { revision: Revision },
     /// Takes the costly looks at what a rollback from `from` to `to` would meet.
     Inspect { from: Revision, to: Revision },
+    /// Takes the same looks, and those that only a drill takes.
+    Drill { from: Revision, to: Revision },
     /// Copies the ConfigMaps that the current revision reads, as long as they hold what it runs with.
     KeepConfig { revision: Revision },
     /// Looks for what is wrong with the pods of `revision`, beside everything else: nothing waits for it.
@@ -291,7 +297,10 @@ impl Effect {
     #[must_use]
     pub const fn is_look(&self) -> bool {
         match self {
-            Self::Inspect { .. } | Self::Diagnose { .. } | Self::FollowTraffic { .. } => true,
+            Self::Inspect { .. }
+            | Self::Drill { .. }
+            | Self::Diagnose { .. }
+            | Self::FollowTraffic { .. } => true,
             Self::RollBack { .. }
             | Self::RestoreOwnership { .. }
             | Self::PauseRollout { .. }
@@ -327,6 +336,8 @@ pub enum Announcement {
     Marked(Mark),
     /// What a person says about a revision names none that is known.
     MarkNotUnderstood(Mark),
+    /// A drill ended otherwise than the one before.
+    Drilled(Drilled),
 }
 
 /// What follows from an observation.
@@ -363,38 +374,4 @@ impl Observed {
         let current = self.workload.current.as_ref()?;
         (known.number == current.number).then_some(known.since)
     }
-
-    /// Returns how closely the current revision is worth looking at.
-    #[must_use]
-    pub fn attention(&self, policy: &Policy) -> Attention {
-        if policy.mode == Mode::Disabled {
-            return Attention::None;
-        }
-        let open = self
-            .memory
-            .incident
-            .as_ref()
-            .is_some_and(|incident| incident.state.is_open());
-        let good = self
-            .current_memory()
-            .is_some_and(|memory| memory.verdict == Verdict::Good);
-        if open || !good {
-            Attention::Close
-        } else if policy.after_probation > Mode::Disabled {
-            Attention::Seldom
-        } else {
-            Attention::None
-        }
-    }
-}
-
-/// How closely a workload is looked at.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Attention {
-    /// Not at all.
-    None,
-    /// Through its probation: metrics once a minute, and no pods.
-    Seldom,
-    /// On probation or part of an open incident: pods, and metrics as soon as there are new ones.
-    Close,
 }

@@ -8,7 +8,7 @@ use std::fmt;
 
 use jiff::SignedDuration;
 
-pub use safety::{Budget, ConfigMode, ConfigTerms, Enforcement, QuarantineTerms};
+pub use safety::{Budget, ConfigMode, ConfigTerms, DrillTerms, Enforcement, QuarantineTerms};
 
 /// How far Astern may go. One ladder everywhere; caps only lower it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -72,6 +72,8 @@ pub struct Policy {
     pub persistent_volumes: Mode,
     pub config: ConfigTerms,
     pub quarantine: QuarantineTerms,
+    /// `None`: no drills.
+    pub drill: Option<DrillTerms>,
 }
 
 /// One condition that makes a revision bad.

@@ -2,6 +2,7 @@
 
 use jiff::{SignedDuration, Timestamp};
 
+use super::drilling::drill;
 use super::proposing::{Past, breached};
 use super::requested::when_requested;
 use super::returned::{left_by_person, went_back};
@@ -25,6 +26,7 @@ pub(super) fn when_watching(case: &Case<'_>) -> Decision {
     if let Some(effect) = restoring::keep(case.observed, case.policy) {
         decision = decision.with(effect);
     }
+    decision = drill(case, decision);
     let workload = &case.observed.workload;
     // Our pause belongs to an incident. Where none is open, it must not outlive it: nobody's fix
     // would roll out. A mark without a pause goes too, or it would claim a person's later pause.

@@ -212,6 +212,7 @@ pub(super) fn policy() -> impl Strategy<Value = Policy> {
                         exclude: BTreeSet::new(),
                     },
                     quarantine,
+                    drill: None,
                 }
             },
         )
