@@ -15,6 +15,7 @@ mod reconciled;
 pub mod record;
 mod rehearsal;
 pub mod release;
+pub mod rights;
 
 use std::collections::{BTreeMap, HashSet};
 use std::sync::{Arc, Mutex};
@@ -68,6 +69,11 @@ pub enum Error {
     },
     #[error("failed to write onto the lease")]
     WriteLease {
+        #[source]
+        source: port::Error,
+    },
+    #[error("failed to ask what Astern may write")]
+    ReviewAccess {
         #[source]
         source: port::Error,
     },
@@ -245,6 +251,7 @@ pub async fn carry_out(
         }
         // The controller does these: looks, and writes to other objects.
         Effect::Inspect { .. }
+        | Effect::Drill { .. }
         | Effect::Diagnose { .. }
         | Effect::FollowTraffic { .. }
         | Effect::LookAtReconciler

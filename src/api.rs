@@ -3,7 +3,7 @@
 //! [`v1alpha1`] is what goes over the wire, [`parse`] the only way from a spec to a
 //! [`crate::decide::Policy`], [`render`] the way back into a status; [`promql`] keeps the queries of a
 //! policy within its namespace; [`record`] and [`template`] are about the objects that memory lives on,
-//! [`config`] about those that templates refer to.
+//! [`config`] about those that templates refer to; [`schedule`] knows when a drill is due.
 //! Nothing here does I/O.
 
 pub mod config;
@@ -13,5 +13,6 @@ pub mod parse;
 pub mod promql;
 pub mod record;
 pub mod render;
+pub mod schedule;
 pub mod template;
 pub mod v1alpha1;

@@ -154,6 +154,7 @@ fn controller(
     controller.namespaces.clone_from(&flags.watch_namespaces);
     controller.lease = ObjectRef::new(kinds::LEASES, &flags.namespace, &flags.lease_name);
     controller.breaker_terms = flags.breaker_terms();
+    controller.drills = flags.drill_terms();
     controller
 }
 

@@ -4,6 +4,7 @@
 //! again, and when. Why this is not `kube::runtime::Controller`: `docs/adr/0003`.
 
 mod breaker;
+mod drilling;
 mod finding;
 mod policies;
 mod queue;
@@ -22,7 +23,7 @@ use tokio::task::JoinSet;
 use self::queue::Queue;
 use crate::act::{self, Hands};
 use crate::api::render::policy::Target;
-use crate::decide::BreakerTerms;
+use crate::decide::{BreakerTerms, DrillTerms};
 use crate::observe::cache::Key;
 use crate::observe::{self, Eyes, Volatile};
 use crate::port::{ObjectRef, Outside};
@@ -69,6 +70,10 @@ pub trait Meter: Send + Sync {
     fn decided(&self, reason: &'static str);
     /// An incident reached this state.
     fn reached(&self, state: &'static str);
+    /// A drill ended so.
+    fn drilled(&self, outcome: &'static str);
+    /// A workload that drills are asked for goes from one outcome of its last drill to another.
+    fn ready(&self, before: Option<&'static str>, after: Option<&'static str>);
     /// A look failed.
     fn failed(&self);
     /// The breaker opened or was reset.
@@ -85,6 +90,8 @@ pub struct Controller {
     pub meter: Arc<dyn Meter>,
     /// When the breaker of the cluster opens.
     pub breaker_terms: BreakerTerms,
+    /// The drills of policies that say nothing of them.
+    pub drills: Option<DrillTerms>,
     /// Where the breaker is remembered.
     pub lease: ObjectRef,
     /// Makes the codes that approvals quote.
@@ -115,6 +122,7 @@ impl Controller {
             namespaces: Vec::new(),
             meter,
             breaker_terms: BreakerTerms::default(),
+            drills: None,
             lease: breaker::usual_lease(),
             fresh_code,
             queue: Queue::default(),
@@ -220,6 +228,7 @@ impl Controller {
                 | act::Error::Pause(_)
                 | act::Error::ReadLease { .. }
                 | act::Error::WriteLease { .. }
+                | act::Error::ReviewAccess { .. }
                 | act::Error::GetDeployment { .. }
                 | act::Error::PatchDeployment { .. }
                 | act::Error::GetRevision { .. }

@@ -4,11 +4,13 @@
 //! is data ([`Unknown`]), not an error. Start with [`model`], then [`machine`].
 
 pub mod approval;
+pub mod attention;
 pub mod breaker;
 pub mod budget;
 pub mod config;
 pub mod detectors;
 pub mod diagnosis;
+pub mod drill;
 pub mod effect;
 pub mod facts;
 pub mod found;
@@ -30,10 +32,12 @@ pub mod target;
 pub mod traffic;
 pub mod unknown;
 
+pub use attention::Attention;
 pub use breaker::{BreakerTerms, Storm};
 pub use config::{Config, ConfigChange, ConfigKind, ConfigName, ConfigUse, ConfigUses, Contents};
 pub use detectors::{Counted, PodCounters, Sample};
 pub use diagnosis::Finding;
+pub use drill::{DrillOutcome, DrillTimes, Drilled, Rehearsal};
 pub use effect::Effect;
 pub use facts::{Compatible, Facts, Schema};
 pub use found::{Diagnosed, Followed, Found};
@@ -43,14 +47,14 @@ pub use incident::{Approval, Asked, Attempt, Entry, EntryKind, Incident, State, 
 pub use inspection::{Inspection, Mark, MarkWord, Request, Suspension};
 pub use machine::{decide, gone};
 pub use model::{
-    Announcement, Attention, Availability, Current, Decision, Memory, Observed, Pod, Proof,
-    Refused, RestartCount, Revision, RevisionMemory, Verdict, Waiting, Workload,
+    Announcement, Availability, Current, Decision, Memory, Observed, Pod, Proof, Refused,
+    RestartCount, Revision, RevisionMemory, Verdict, Waiting, Workload,
 };
 pub use policy::{
-    Alert, ApprovalTerms, Bound, Budget, ConfigMode, ConfigTerms, Enforcement, ErrorRate,
-    LabelNames, Latency, Limit, Mode, OnTimeout, Policy, Preset, Probe, ProbeFailures, PromQl,
-    QuarantineTerms, Rate, Ratio, Requests, Restarts, RollbackTerms, Shape, Trigger, TriggerKind,
-    Unavailable,
+    Alert, ApprovalTerms, Bound, Budget, ConfigMode, ConfigTerms, DrillTerms, Enforcement,
+    ErrorRate, LabelNames, Latency, Limit, Mode, OnTimeout, Policy, Preset, Probe, ProbeFailures,
+    PromQl, QuarantineTerms, Rate, Ratio, Requests, Restarts, RollbackTerms, Shape, Trigger,
+    TriggerKind, Unavailable,
 };
 pub use reading::{
     Bad, Counters, Evidence, Firing, Measurement, Reading, RequestMeasurement, TriggerReading,

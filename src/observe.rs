@@ -7,6 +7,7 @@ pub mod attachment;
 pub mod cache;
 pub mod config;
 pub mod diagnosis;
+pub mod drills;
 pub mod evidence;
 pub mod gitops;
 pub mod history;
@@ -216,6 +217,10 @@ fn put_together(
         facts: facts(deployment, template, remembered),
         copies: copies(eyes, &deployment.namespace, remembered),
         config_since: config_since(config.as_ref(), volatile, now),
+        drills: policy
+            .drill
+            .as_ref()
+            .map(|terms| drills::times(terms, &deployment.uid, now)),
         config,
         ..remembered_of(deployment, remembered, volatile)
     }
@@ -330,7 +335,7 @@ fn entries(deployment: &Deployment, remembered: &Remembered) -> Vec<Entry> {
 }
 
 /// The API server was seen to enforce a new binding 18 seconds after the kind it reads appeared.
-const BINDING_IN_FORCE: SignedDuration = SignedDuration::from_secs(30);
+pub(crate) const BINDING_IN_FORCE: SignedDuration = SignedDuration::from_secs(30);
 
 /// A look that costs a request, so it is taken only when a code is due or an answer has come.
 async fn approvals_are_checked(eyes: &Eyes, observed: &Observed) -> Result<bool, Error> {

@@ -81,6 +81,8 @@ impl Kind {
 pub mod kinds {
     use super::Kind;
 
+    const RBAC: &str = "rbac.authorization.k8s.io";
+
     pub const DEPLOYMENTS: Kind = Kind::namespaced("apps", "v1", "Deployment", "deployments");
     pub const REPLICA_SETS: Kind = Kind::namespaced("apps", "v1", "ReplicaSet", "replicasets");
     pub const CONTROLLER_REVISIONS: Kind =
@@ -147,6 +149,19 @@ pub mod kinds {
         "ValidatingAdmissionPolicyBinding",
         "validatingadmissionpolicybindings",
     );
+    /// Asks whether Astern itself may do something. Created, answered, and never stored.
+    pub const ACCESS_REVIEWS: Kind = Kind::cluster_wide(
+        "authorization.k8s.io",
+        "v1",
+        "SelfSubjectAccessReview",
+        "selfsubjectaccessreviews",
+    );
+    /// Tell who may approve. Never written.
+    pub const ROLE_BINDINGS: Kind = Kind::namespaced(RBAC, "v1", "RoleBinding", "rolebindings");
+    pub const CLUSTER_ROLE_BINDINGS: Kind =
+        Kind::cluster_wide(RBAC, "v1", "ClusterRoleBinding", "clusterrolebindings");
+    pub const ROLES: Kind = Kind::namespaced(RBAC, "v1", "Role", "roles");
+    pub const CLUSTER_ROLES: Kind = Kind::cluster_wide(RBAC, "v1", "ClusterRole", "clusterroles");
     /// Of Flux. Read one at a time.
     pub const KUSTOMIZATIONS: Kind = Kind::namespaced(
         "kustomize.toolkit.fluxcd.io",

@@ -91,6 +91,9 @@ pub const CONFIG_PINNED: &str = "astern.dev/config-pinned";
 /// where it fits, to select by; as an annotation always.
 pub const CONFIG_COPY_OF: &str = "astern.dev/config-copy-of";
 
+/// On a `ControllerRevision`: the last drill while it was current, `<time> <outcome> <detail>`.
+pub const DRILLED: &str = "astern.dev/drilled";
+
 /// The binding of the admission policy that checks who writes an approval.
 pub const APPROVALS_BINDING: &str = "astern-approvals";
 

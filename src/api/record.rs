@@ -3,6 +3,7 @@
 //! Reading is lenient: an object that makes no sense is `None`, and its reader reports it.
 
 pub mod answers;
+pub mod drill;
 pub mod pause;
 pub mod revision;
 pub mod rollback;

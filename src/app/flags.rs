@@ -6,7 +6,8 @@ use clap::{Parser, Subcommand, ValueEnum};
 use jiff::SignedDuration;
 
 use crate::api::parse::duration;
-use crate::decide::{BreakerTerms, Ratio};
+use crate::api::schedule::Schedule;
+use crate::decide::{BreakerTerms, DrillTerms, Ratio};
 
 /// Puts the last revision of a Deployment that is known to have worked back in place.
 #[derive(Clone, Debug, Parser)]
@@ -60,6 +61,21 @@ pub struct Flags {
     /// The window of the breaker, such as 10m.
     #[arg(long, env = "ASTERN_BREAKER_WINDOW", default_value = "10m", value_parser = window)]
     pub breaker_window: SignedDuration,
+
+    /// When to drill under policies that say nothing of it: five fields as in cron, such as
+    /// "0 9 * * MON-FRI". Empty: only where a policy asks.
+    #[arg(
+        long,
+        env = "ASTERN_DRILL_SCHEDULE",
+        value_parser = schedule,
+        default_value = "",
+        hide_default_value = true
+    )]
+    pub drill_schedule: String,
+
+    /// The time zone of that schedule, by its name in the IANA database.
+    #[arg(long, env = "ASTERN_DRILL_TIME_ZONE", default_value = "UTC", value_parser = time_zone)]
+    pub drill_time_zone: String,
 
     /// Namespace of Argo CD, where Applications live unless their names say otherwise.
     #[arg(
@@ -132,6 +148,15 @@ impl Flags {
         }
     }
 
+    /// Returns when to drill under policies that say nothing of it.
+    #[must_use]
+    pub fn drill_terms(&self) -> Option<DrillTerms> {
+        (!self.drill_schedule.is_empty()).then(|| DrillTerms {
+            schedule: self.drill_schedule.clone(),
+            time_zone: self.drill_time_zone.clone(),
+        })
+    }
+
     /// Returns the name of this replica.
     #[must_use]
     pub fn identity(&self) -> String {
@@ -155,6 +180,20 @@ fn window(text: &str) -> Result<SignedDuration, String> {
     }
 }
 
+fn schedule(text: &str) -> Result<String, String> {
+    if !text.is_empty() {
+        Schedule::parse(text, "UTC")
+            .map_err(|why| format!("{why}, such as \"0 9 * * MON-FRI\""))?;
+    }
+    Ok(text.to_owned())
+}
+
+fn time_zone(text: &str) -> Result<String, String> {
+    let parsed = Schedule::parse("0 9 * * *", text);
+    parsed.map_err(|why| format!("{why}, such as Europe/Berlin"))?;
+    Ok(text.to_owned())
+}
+
 #[cfg(test)]
 mod tests {
     use clap::CommandFactory as _;
@@ -164,5 +203,19 @@ mod tests {
     #[test]
     fn the_flags_make_sense() {
         Flags::command().debug_assert();
+    }
+
+    #[test]
+    fn a_schedule_of_drills_is_checked_at_the_start() {
+        let parsed = |flags: &[&str]| Flags::try_parse_from([&["astern"], flags].concat());
+        let none = parsed(&[]).expect("flags");
+        assert_eq!(none.drill_terms(), None);
+        let daily = parsed(&["--drill-schedule=0 9 * * *"]).expect("flags");
+        let terms = daily.drill_terms().expect("terms");
+        assert_eq!((&*terms.schedule, &*terms.time_zone), ("0 9 * * *", "UTC"));
+        for wrong in ["--drill-schedule=daily", "--drill-time-zone=Mars/Olympus"] {
+            let error = parsed(&[wrong]).expect_err("it makes no sense").to_string();
+            assert!(error.contains("such as"), "{error}");
+        }
     }
 }

@@ -24,11 +24,18 @@ struct ByState {
     state: &'static str,
 }
 
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ByOutcome {
+    outcome: &'static str,
+}
+
 /// The operator's own metrics.
 pub struct Telemetry {
     registry: Registry,
     decisions: Family<ByReason, Counter>,
     rollbacks: Family<ByState, Counter>,
+    drills: Family<ByOutcome, Counter>,
+    ready: Family<ByOutcome, Gauge>,
     failures: Counter,
     leader: Gauge,
     breaker: Gauge,
@@ -41,6 +48,8 @@ impl Telemetry {
         let mut registry = Registry::with_prefix("astern");
         let decisions = Family::default();
         let rollbacks = Family::default();
+        let drills = Family::default();
+        let ready = Family::default();
         let failures = Counter::default();
         let leader = Gauge::default();
         let breaker = Gauge::default();
@@ -55,6 +64,12 @@ impl Telemetry {
             "rollbacks",
             "Rollbacks, counted once for each state they reached",
             Family::clone(&rollbacks),
+        );
+        registry.register("drills", "Drills, by outcome", Family::clone(&drills));
+        registry.register(
+            "drill_targets",
+            "Workloads that drills are asked for, by the outcome of the last one",
+            Family::clone(&ready),
         );
         registry.register(
             "reconcile_failures",
@@ -71,6 +86,8 @@ impl Telemetry {
             registry,
             decisions,
             rollbacks,
+            drills,
+            ready,
             failures,
             leader,
             breaker,
@@ -101,6 +118,19 @@ impl Meter for Telemetry {
 
     fn reached(&self, state: &'static str) {
         self.rollbacks.get_or_create(&ByState { state }).inc();
+    }
+
+    fn drilled(&self, outcome: &'static str) {
+        self.drills.get_or_create(&ByOutcome { outcome }).inc();
+    }
+
+    fn ready(&self, before: Option<&'static str>, after: Option<&'static str>) {
+        if let Some(outcome) = before {
+            self.ready.get_or_create(&ByOutcome { outcome }).dec();
+        }
+        if let Some(outcome) = after {
+            self.ready.get_or_create(&ByOutcome { outcome }).inc();
+        }
     }
 
     fn failed(&self) {
@@ -143,10 +173,16 @@ mod tests {
         let telemetry = Telemetry::new();
         telemetry.reached("Recovered");
         telemetry.decided("OnProbation");
+        telemetry.drilled("NoTarget");
+        telemetry.ready(None, Some("NoTarget"));
+        telemetry.ready(Some("NoTarget"), Some("Ready"));
         let text = telemetry.text(true);
         for line in [
             "astern_rollbacks_total{state=\"Recovered\"} 1",
             "astern_decisions_total{reason=\"OnProbation\"} 1",
+            "astern_drills_total{outcome=\"NoTarget\"} 1",
+            "astern_drill_targets{outcome=\"NoTarget\"} 0",
+            "astern_drill_targets{outcome=\"Ready\"} 1",
             "astern_leader 1",
             "astern_reconcile_failures_total 0",
         ] {

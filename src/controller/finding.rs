@@ -52,6 +52,7 @@ impl Controller {
             | Effect::ResumeRollout
             | Effect::Forget { .. }
             | Effect::Inspect { .. }
+            | Effect::Drill { .. }
             | Effect::KeepConfig { .. }
             | Effect::LookAtReconciler
             | Effect::LiftPause { .. }

@@ -107,6 +107,7 @@ pub(super) fn without_policy(key: &Key) -> ParsedPolicy {
                 enforcement: Enforcement::Disabled,
             },
             on_rollback: OnRollback::Auto,
+            drill: None,
         },
     }
 }

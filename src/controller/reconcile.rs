@@ -13,7 +13,7 @@ use crate::api::render::policy::Target;
 use crate::decide::restoring::restoration;
 use crate::decide::{
     Announcement, Attention, ConfigUses, Decision, Effect, Policy, Reason, Revision, State,
-    Verdict, decide, gone,
+    Verdict, decide, drill, gone,
 };
 use crate::observe::attachment::{Attachment, attachment};
 use crate::observe::cache::Key;
@@ -34,6 +34,7 @@ impl Controller {
             self.forget(key);
             return Ok(None);
         };
+        let policy = self.with_drills(policy);
         let volatile = self.volatile(key);
         let look = observe(&self.eyes, key, &policy, &volatile, (self.fresh_code)()).await;
         let Some(mut look) = look.map_err(Error::Observe)? else {
@@ -72,12 +73,18 @@ impl Controller {
         self.told_refusal(key, &result);
         self.told_pause(key, &result);
         result?;
+        self.count_drill(&look.observed.memory, &decision);
         for effect in &decision.effects {
             if let Effect::Inspect { from, to } = effect {
                 self.inspect(key, &look, &policy.policy, (from, to)).await?;
             }
             if *effect == Effect::LookAtReconciler {
                 self.look_at_reconciler(key, &look).await?;
+            }
+            if let Effect::Drill { from, to } = effect {
+                let rehearsal = self.rehearse(key, &policy).await?;
+                self.inspect(key, &look, &policy.policy, (from, to)).await?;
+                self.add_rehearsal(key, to, rehearsal);
             }
         }
         self.follow_traffic(key, &look, &decision).await;
@@ -282,6 +289,10 @@ impl Controller {
                 .unwrap_or_default(),
             judging: memory.is_none_or(|memory| memory.verdict != Verdict::Good),
             last_rollback,
+            drills: look
+                .observed
+                .drills
+                .map(|_| drill::last(&decision.memory).cloned()),
         };
         let summary = Summary {
             policy: policy.clone(),
@@ -291,7 +302,10 @@ impl Controller {
             decision.reason,
             Reason::Incident(State::RollingBack | State::Verifying)
         );
-        let before = self.lock_summaries().insert(key.clone(), summary);
+        let mut summaries = self.lock_summaries();
+        let before = summaries.insert(key.clone(), summary);
+        self.count_ready(before.as_ref(), summaries.get(key));
+        drop(summaries);
         let told = before
             .filter(|before| before.policy == *policy)
             .is_some_and(|before| before.target.reason == decision.reason);
@@ -306,6 +320,7 @@ impl Controller {
     fn forget(&self, key: &Key) {
         let gone = self.lock_summaries().remove(key);
         if let Some(summary) = gone {
+            self.count_ready(Some(&summary), None);
             self.report_soon(&summary.policy);
         }
         self.volatile

@@ -34,6 +34,8 @@ pub enum Effect {
     Forget { revision: Revision },
     /// Takes the costly looks at what a rollback from `from` to `to` would meet.
     Inspect { from: Revision, to: Revision },
+    /// Takes the same looks, and those that only a drill takes.
+    Drill { from: Revision, to: Revision },
     /// Copies the ConfigMaps that the current revision reads, as long as they hold what it runs with.
     KeepConfig { revision: Revision },
     /// Looks at the reconciler of the Deployment alone.
@@ -57,6 +59,7 @@ impl Effect {
     pub const fn is_look(&self) -> bool {
         match self {
             Self::Inspect { .. }
+            | Self::Drill { .. }
             | Self::LookAtReconciler
             | Self::Diagnose { .. }
             | Self::FollowTraffic { .. } => true,

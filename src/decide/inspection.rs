@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use jiff::{SignedDuration, Timestamp};
 
 use super::gitops::Reconciler;
-use super::{Config, Observed, Revision};
+use super::{Config, Observed, Rehearsal, Revision};
 
 /// How long an answer counts. Long enough to propose and act on one look, short enough that nobody
 /// acts on yesterday's.
@@ -38,6 +38,16 @@ pub struct Inspection {
     pub repoint: BTreeMap<String, String>,
     /// What the target is with these references; `None` where they stay as they are.
     pub restored: Option<Revision>,
+    /// What only drills look at; `None` where it was not looked at.
+    pub rehearsal: Option<Rehearsal>,
+}
+
+impl Inspection {
+    /// Returns whether it still counts at `now`.
+    #[must_use]
+    pub fn is_fresh(&self, now: Timestamp) -> bool {
+        now.duration_since(self.at) <= FRESH
+    }
 }
 
 /// The kill switch: until when, and why.
@@ -127,5 +137,5 @@ pub fn inspected<'a>(
 /// it would never look again.
 pub(super) fn lately(observed: &Observed, now: Timestamp) -> impl Iterator<Item = &Inspection> {
     let inspections = observed.inspections.iter();
-    inspections.filter(move |inspection| now.duration_since(inspection.at) <= FRESH)
+    inspections.filter(move |inspection| inspection.is_fresh(now))
 }

@@ -4,6 +4,7 @@
 //! stands in [`super::holds`]. This file only puts them in order.
 
 mod asking;
+mod drilling;
 mod finding;
 mod incident;
 mod proposing;

@@ -6,9 +6,9 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::gitops::{PauseMark, Seen};
 use super::{
-    Attempt, Config, ConfigChange, Counted, Diagnosed, Effect, Enforcement, Entry, Evidence, Facts,
-    Followed, Held, Incident, Inspection, Mark, Mode, Policy, Reason, Request, State, Suspension,
-    TriggerReading,
+    Attempt, Config, ConfigChange, Counted, Diagnosed, DrillTimes, Drilled, Effect, Enforcement,
+    Entry, Evidence, Facts, Followed, Held, Incident, Inspection, Mark, Reason, Request, State,
+    Suspension, TriggerReading,
 };
 
 /// One version of a Deployment's pod template, named by the digest of its canonical JSON.
@@ -81,6 +81,8 @@ pub struct RevisionMemory {
     pub restored_from: Option<Revision>,
     /// What its reconciler had tried to deploy when it became current: the commit that brought it.
     pub git: Option<String>,
+    /// The last drill while it was current.
+    pub drilled: Option<Drilled>,
 }
 
 /// The Deployment as it is now.
@@ -258,6 +260,8 @@ pub struct Observed {
     pub config_since: Option<Timestamp>,
     /// Per revision: the copies of its ConfigMaps that exist, by the names of the originals.
     pub copies: BTreeMap<Revision, BTreeMap<String, String>>,
+    /// When drills are scheduled; `None` where there are none.
+    pub drills: Option<DrillTimes>,
 }
 
 /// What people are told.
@@ -283,6 +287,8 @@ pub enum Announcement {
     Marked(Mark),
     /// What a person says about a revision names none that is known.
     MarkNotUnderstood(Mark),
+    /// A drill ended otherwise than the one before.
+    Drilled(Drilled),
 }
 
 /// What follows from an observation.
@@ -319,38 +325,4 @@ impl Observed {
         let current = self.workload.current.as_ref()?;
         (known.number == current.number).then_some(known.since)
     }
-
-    /// Returns how closely the current revision is worth looking at.
-    #[must_use]
-    pub fn attention(&self, policy: &Policy) -> Attention {
-        if policy.mode == Mode::Disabled {
-            return Attention::None;
-        }
-        let open = self
-            .memory
-            .incident
-            .as_ref()
-            .is_some_and(|incident| incident.state.is_open());
-        let good = self
-            .current_memory()
-            .is_some_and(|memory| memory.verdict == Verdict::Good);
-        if open || !good {
-            Attention::Close
-        } else if policy.after_probation > Mode::Disabled {
-            Attention::Seldom
-        } else {
-            Attention::None
-        }
-    }
-}
-
-/// How closely a workload is looked at.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Attention {
-    /// Not at all.
-    None,
-    /// Through its probation: metrics once a minute, and no pods.
-    Seldom,
-    /// On probation or part of an open incident: pods, and metrics as soon as there are new ones.
-    Close,
 }

@@ -10,7 +10,7 @@ use jiff::SignedDuration;
 
 use super::gitops::OnRollback;
 
-pub use safety::{Budget, ConfigMode, ConfigTerms, Enforcement, QuarantineTerms};
+pub use safety::{Budget, ConfigMode, ConfigTerms, DrillTerms, Enforcement, QuarantineTerms};
 
 /// How far Astern may go. One ladder everywhere; caps only lower it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -76,6 +76,8 @@ pub struct Policy {
     pub quarantine: QuarantineTerms,
     /// What a rollback does about a GitOps tool that would undo it.
     pub on_rollback: OnRollback,
+    /// `None`: no drills.
+    pub drill: Option<DrillTerms>,
 }
 
 /// One condition that makes a revision bad.

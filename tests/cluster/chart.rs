@@ -177,7 +177,8 @@ fn volumes_for_metric_sources_are_mounted() {
 #[test]
 fn the_program_understands_what_the_chart_passes_to_it() {
     run(async {
-        let unusual = "namespaces={shop,billing},acceptUnverifiedApprovals=true,logFormat=text";
+        let unusual = "namespaces={shop,billing},acceptUnverifiedApprovals=true,logFormat=text,\
+            drills.schedule=0 9 * * MON-FRI,drills.timeZone=Europe/Berlin";
         for values in ["replicas=1", unusual] {
             let text = rendered(&["--set", values]).await?;
             let objects: Vec<Value> = serde_saphyr::from_multiple(&text)?;

@@ -7,6 +7,7 @@ mod blind;
 mod chart;
 mod contract;
 mod diagnosis;
+mod drills;
 mod gitops;
 mod hostile;
 mod killed;

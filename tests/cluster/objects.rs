@@ -11,6 +11,7 @@ pub(crate) enum Kind {
     Policies,
     ReplicaSets,
     Revisions,
+    Roles,
     Rollbacks,
 }
 
@@ -23,6 +24,7 @@ impl Kind {
             Self::Policies => ("astern.dev/v1alpha1", "rollbackpolicies"),
             Self::ReplicaSets => ("apps/v1", "replicasets"),
             Self::Revisions => ("apps/v1", "controllerrevisions"),
+            Self::Roles => ("rbac.authorization.k8s.io/v1", "roles"),
             Self::Rollbacks => ("astern.dev/v1alpha1", "rollbacks"),
         };
         format!("/apis/{api}/namespaces/{namespace}/{plural}")

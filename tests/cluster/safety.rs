@@ -129,7 +129,7 @@ pub(crate) async fn approve(stage: &Stage<'_>, name: &str) -> anyhow::Result<()>
 }
 
 /// Runs kubectl as the administrator in the namespace of the stage.
-async fn kubectl(stage: &Stage<'_>, arguments: &[&str]) -> anyhow::Result<String> {
+pub(crate) async fn kubectl(stage: &Stage<'_>, arguments: &[&str]) -> anyhow::Result<String> {
     let arguments = [arguments, &["--namespace", &stage.namespace]].concat();
     let bed = stage.bed;
     let output = bed.kubectl(bed.kubeconfig(), &arguments, None).await?;

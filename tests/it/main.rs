@@ -4,6 +4,7 @@ mod architecture;
 mod backtest;
 mod config;
 mod contract;
+mod drills;
 mod examples;
 mod finding;
 mod generated;

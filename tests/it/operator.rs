@@ -9,6 +9,7 @@ use astern::api::names;
 use astern::api::record::revision::{self, RevisionRecord};
 use astern::api::record::{self, annotation, text};
 use astern::controller::{Controller, Meter};
+use astern::decide::DrillTerms;
 use astern::observe::Eyes;
 use astern::observe::prometheus::feeds::Feeds;
 use astern::observe::sources::{FindSource, Sources};
@@ -32,6 +33,8 @@ struct Unmetered;
 impl Meter for Unmetered {
     fn decided(&self, _: &'static str) {}
     fn reached(&self, _: &'static str) {}
+    fn drilled(&self, _: &'static str) {}
+    fn ready(&self, _: Option<&'static str>, _: Option<&'static str>) {}
     fn failed(&self) {}
     fn breaker(&self, _: bool) {}
 }
@@ -48,13 +51,29 @@ impl Drop for Operator {
 impl Operator {
     /// Starts an operator with an empty memory.
     pub(crate) fn start<P: Cluster + Outside>(port: Arc<P>) -> Self {
-        Self::pausing(port, Vec::new())
+        Self::start_with(port, Vec::new(), None)
     }
 
     /// Starts an operator that may switch Applications off in the given namespaces.
     pub(crate) fn pausing<P: Cluster + Outside>(
         port: Arc<P>,
         pause_applications: Vec<String>,
+    ) -> Self {
+        Self::start_with(port, pause_applications, None)
+    }
+
+    /// Starts an operator in a cluster that asks for drills everywhere.
+    pub(crate) fn start_drilling<P: Cluster + Outside>(
+        port: Arc<P>,
+        drills: Option<DrillTerms>,
+    ) -> Self {
+        Self::start_with(port, Vec::new(), drills)
+    }
+
+    fn start_with<P: Cluster + Outside>(
+        port: Arc<P>,
+        pause_applications: Vec<String>,
+        drills: Option<DrillTerms>,
     ) -> Self {
         static STARTED: AtomicU32 = AtomicU32::new(0);
         // `RUST_LOG=astern=debug` shows what it thinks. The second test finds the logs set up.
@@ -87,7 +106,8 @@ impl Operator {
         };
         let code = || format!("code{}", STARTED.fetch_add(1, Ordering::SeqCst));
         let meter = Arc::new(Unmetered);
-        let controller = Controller::new(eyes, hands, port, meter, Box::new(code));
+        let mut controller = Controller::new(eyes, hands, port, meter, Box::new(code));
+        controller.drills = drills;
         Self(tokio::spawn(Arc::new(controller).run()))
     }
 }

@@ -531,7 +531,7 @@ impl World {
             Effect::Forget { revision } => {
                 self.stored.revisions.remove(revision);
             }
-            Effect::Inspect { from, to } => {
+            Effect::Inspect { from, to } | Effect::Drill { from, to } => {
                 self.inspections = vec![Inspection {
                     at: self.now,
                     from: from.clone(),

@@ -98,6 +98,13 @@ listed ones. docs/security.md says what a stolen token could do with them.
 - apiGroups: [policy]
   resources: [poddisruptionbudgets]
   verbs: [list]
+# Tells in a drill whether anybody may approve. Never written.
+- apiGroups: [rbac.authorization.k8s.io]
+  resources: [rolebindings]
+  verbs: [list]
+- apiGroups: [rbac.authorization.k8s.io]
+  resources: [roles]
+  verbs: [get]
 # Tells whether another rollout controller has a Deployment in its hands. They are never written.
 - apiGroups: [argoproj.io]
   resources: [rollouts]

@@ -3,7 +3,7 @@
 //! A copy is named after its original and its content, so that making it twice is making it once,
 //! and so that it can be recognised by computing its name again.
 
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use super::contents::{contents, short_digest};
 use crate::api::names;
@@ -88,17 +88,15 @@ pub fn copy_name(name: &str, contents: &Contents) -> String {
 #[must_use]
 pub fn copy(object: &Value, owners: &[OwnerRef]) -> Value {
     let of = text(object, "/metadata/name").unwrap_or_default();
-    let mut labels = Map::new();
-    if let Some(value) = label_value(of) {
-        labels.insert(names::CONFIG_COPY_OF.to_owned(), json!(value));
-    }
+    // Copies are found by it, so it is there also where the name is too long for it.
+    let value = label_value(of).unwrap_or_default();
     let mut copy = json!({
         "apiVersion": kinds::CONFIG_MAPS.api_version(),
         "kind": kinds::CONFIG_MAPS.kind,
         "metadata": {
             "name": copy_name(of, &contents(object)),
             "namespace": text(object, "/metadata/namespace"),
-            "labels": labels,
+            "labels": {names::CONFIG_COPY_OF: value},
             "annotations": {names::CONFIG_COPY_OF: of},
             "ownerReferences": owner_references(owners),
         },

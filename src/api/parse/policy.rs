@@ -5,14 +5,15 @@ use jiff::Timestamp;
 use super::field::{Field, Problems, cut};
 use super::trigger::MODES;
 use super::{ParsedPolicy, Targets, duration, selector, trigger};
+use crate::api::schedule::{NotASchedule, Schedule};
 use crate::api::v1alpha1::bounds::{
     APPROVAL_TIMEOUT, BUDGET_COUNT, BUDGET_PER, DEADLINE, EXCLUDED, FOR, METRIC_SOURCE,
-    NAME_LENGTH, PROBATION, QUARANTINE, REQUIRED, TARGETS,
+    NAME_LENGTH, PROBATION, QUARANTINE, REQUIRED, SCHEDULE_LENGTH, TARGETS, TIME_ZONE_LENGTH,
 };
 use crate::decide::gitops::OnRollback;
 use crate::decide::{
-    ApprovalTerms, Budget, ConfigMode, ConfigTerms, Enforcement, Mode, OnTimeout, Policy,
-    QuarantineTerms, RollbackTerms,
+    ApprovalTerms, Budget, ConfigMode, ConfigTerms, DrillTerms, Enforcement, Mode, OnTimeout,
+    Policy, QuarantineTerms, RollbackTerms,
 };
 
 pub(super) fn parsed(object: &Field<'_>, problems: &Problems) -> ParsedPolicy {
@@ -80,7 +81,41 @@ fn policy(spec: &Field<'_>, name: String, problems: &Problems) -> Policy {
         config: config(&spec.child("config"), problems),
         quarantine: quarantine(&spec.child("quarantine"), problems),
         on_rollback: on_rollback(&spec.child("gitOps"), problems),
+        drill: drill(&spec.child("drill"), problems),
     }
+}
+
+const GOOD_SCHEDULE: &str = "\"0 9 * * MON-FRI\"";
+const GOOD_TIME_ZONE: &str = "Europe/Berlin";
+
+fn drill(field: &Field<'_>, problems: &Problems) -> Option<DrillTerms> {
+    if !field.given() || !field.object(r#"{"schedule": "0 9 * * MON-FRI"}"#, problems) {
+        return None;
+    }
+    let (schedule, zone) = (field.child("schedule"), field.child("timeZone"));
+    let text = schedule.required(SCHEDULE_LENGTH, GOOD_SCHEDULE, problems)?;
+    let time_zone = if zone.given() {
+        zone.required(TIME_ZONE_LENGTH, GOOD_TIME_ZONE, problems)?
+    } else {
+        "UTC"
+    };
+    match Schedule::parse(text, time_zone) {
+        Ok(_) => (),
+        Err(why @ (NotASchedule::Fields | NotASchedule::Never)) => {
+            schedule.wrong(format!("{} {why}", cut(text)), GOOD_SCHEDULE, problems);
+        }
+        Err(why @ NotASchedule::TimeZone) => {
+            zone.wrong(
+                format!("{} {why}", cut(time_zone)),
+                GOOD_TIME_ZONE,
+                problems,
+            );
+        }
+    }
+    Some(DrillTerms {
+        schedule: text.to_owned(),
+        time_zone: time_zone.to_owned(),
+    })
 }
 
 fn budget(field: &Field<'_>, problems: &Problems) -> Budget {

@@ -345,3 +345,40 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_drill_is_five_fields_of_cron_in_a_time_zone_that_exists() {
+    let drill = |drill: Value| json!({"drill": drill});
+    let parsed = rollback_policy(&policy(&drill(json!({"schedule": "0 9 * * MON-FRI"})))).unwrap();
+    let terms = parsed.policy.drill.unwrap();
+    assert_eq!(
+        (terms.schedule.as_str(), terms.time_zone.as_str()),
+        ("0 9 * * MON-FRI", "UTC")
+    );
+    for (given, field, problem) in [
+        (json!({}), "spec.drill.schedule", "is missing"),
+        (
+            json!({"schedule": "0 0 9 * * *"}),
+            "spec.drill.schedule",
+            "five fields",
+        ),
+        (
+            json!({"schedule": "@daily"}),
+            "spec.drill.schedule",
+            "five fields",
+        ),
+        (
+            json!({"schedule": "0 0 30 2 *"}),
+            "spec.drill.schedule",
+            "never come round",
+        ),
+        (
+            json!({"schedule": "0 9 * * *", "timeZone": "Mars/Olympus"}),
+            "spec.drill.timeZone",
+            "no name of a time zone",
+        ),
+        (json!("0 9 * * *"), "spec.drill", "is no object"),
+    ] {
+        refused(&drill(given), field, problem);
+    }
+}

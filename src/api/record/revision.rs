@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
-use super::{annotation, controller, label, label_value, text};
+use super::{annotation, controller, drill, label, label_value, text};
 use crate::api::{config, names, template};
 use crate::decide::{
     Counted, Enforcement, Facts, Proof, Revision, RevisionMemory, Verdict, Workload,
@@ -99,6 +99,7 @@ fn memory(object: &Value) -> Option<RevisionMemory> {
         restored_from: annotation(object, names::RESTORED_FROM)
             .map(|digest| Revision(digest.to_owned())),
         git: annotation(object, names::GIT_REVISION).map(str::to_owned),
+        drilled: annotation(object, names::DRILLED).and_then(drill::from_text),
     })
 }
 

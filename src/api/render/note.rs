@@ -2,7 +2,9 @@
 
 use super::{Place, message};
 use crate::api::names;
-use crate::decide::{Announcement, ConfigChange, Hold, Incident, Mark, Revision, State};
+use crate::decide::{
+    Announcement, ConfigChange, DrillOutcome, Drilled, Hold, Incident, Mark, Revision, State,
+};
 
 /// An Event in the making.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -63,6 +65,28 @@ pub fn note(announcement: &Announcement, incident: Option<(&Incident, &Place<'_>
         Announcement::BackFromQuarantine(revision) => back_from_quarantine(revision),
         Announcement::Marked(mark) => marked(mark),
         Announcement::MarkNotUnderstood(mark) => mark_not_understood(mark),
+        Announcement::Drilled(drilled) => drill(drilled),
+    }
+}
+
+/// The time makes it an Event of its own, also where the outcome is that of an earlier one.
+fn drill(drilled: &Drilled) -> Note {
+    let ready = drilled.outcome == DrillOutcome::Ready;
+    let answer = if ready { "yes" } else { "no" };
+    Note {
+        warning: !ready,
+        reason: if ready {
+            "RollbackReady".to_owned()
+        } else {
+            "RollbackNotReady".to_owned()
+        },
+        action: "Drill",
+        note: format!(
+            "drill at {}: could this be rolled back right now? {answer}, {}: {}",
+            drilled.at,
+            drilled.outcome.name(),
+            drilled.message()
+        ),
     }
 }
 

@@ -4,6 +4,8 @@
 //! an app or a Prometheus; whether anything is guarded stands in `Guarding`. No message holds a
 //! number that moves, or the status would be written at every look.
 
+mod drills;
+
 use std::collections::BTreeSet;
 
 use jiff::Timestamp;
@@ -14,7 +16,7 @@ use crate::api::parse::{FieldError, ParsedPolicy};
 use crate::api::record::revision::{proof_name, verdict_name};
 use crate::decide::unknown::long_enough;
 use crate::decide::{
-    Held, Measurement, Proof, Reading, Reason, Revision, TriggerReading, Unknown, Verdict,
+    Drilled, Held, Measurement, Proof, Reading, Reason, Revision, TriggerReading, Unknown, Verdict,
 };
 
 /// A status names at most this many targets; the schema says the same.
@@ -40,6 +42,8 @@ pub struct Target {
     /// Whether the current revision is being judged; if not, its readings say nothing.
     pub judging: bool,
     pub last_rollback: Option<String>,
+    /// The last drill, if there was one; `None` where the policy asks for no drills.
+    pub drills: Option<Option<Drilled>>,
 }
 
 /// Returns the status of a policy; `before` is the one that is there.
@@ -99,12 +103,21 @@ fn understood(
         ("False", "Partial", missing)
     };
     let understood = "the spec is understood";
+    // The cluster may ask for drills where the policy does not.
+    let drilled =
+        policy.policy.drill.is_some() || targets.iter().any(|target| target.drills.is_some());
+    let drills = drilled.then(|| drills::ready(targets));
+    let drills = drills.as_ref();
     [
         ("Accepted", "True", "Accepted", understood),
         ("Ready", "True", "Accepted", understood),
         ("Guarding", status, reason, &message),
     ]
     .into_iter()
+    .chain(
+        drills
+            .map(|(status, reason, message)| ("RollbackReady", *status, *reason, message.as_str())),
+    )
     .map(|parts| made(parts, before, now))
     .collect()
 }
@@ -252,6 +265,10 @@ fn target(target: &Target) -> Value {
     }
     if let Some(proof) = target.proof {
         made["proof"] = json!(proof_name(proof));
+    }
+    if let Some(drilled) = &target.drills {
+        let text = drills::text(drilled.as_ref());
+        made["rollbackReady"] = json!(text.chars().take(MESSAGE_MAX).collect::<String>());
     }
     if let Some(held) = &target.held {
         let text = format!("{}: {}", held.hold.name(), held.message());

@@ -3,6 +3,7 @@
 //! `docs/reasons.md` is made of this. Each kind of reason has one function without a catch-all, so
 //! that a new one does not compile before somebody has explained it.
 
+mod drills;
 mod events;
 
 use std::fmt::Write as _;
@@ -11,6 +12,7 @@ use jiff::SignedDuration;
 
 use crate::decide::{Hold, Measurement, Reason, State, Unknown, Weight};
 
+pub use drills::of_outcome;
 pub use events::{Told, of_announcement};
 
 /// What a reason means, and what to do about it.
@@ -314,6 +316,12 @@ pub fn page() -> String {
         "The reasons of the conditions of a RollbackPolicy.",
         POLICY.to_vec(),
     );
+    section(
+        &mut page,
+        "What drills find",
+        "The reason of the condition `RollbackReady` of a RollbackPolicy, unless it is a hold.",
+        drills::rows(),
+    );
     page
 }
 
@@ -359,7 +367,7 @@ mod tests {
 
     use super::*;
     use crate::api::render::{breaker_opened, missing_policy, note};
-    use crate::decide::{Announcement, Mark, MarkWord, Revision};
+    use crate::decide::{Announcement, DrillOutcome, Drilled, Mark, MarkWord, Revision};
 
     #[test]
     fn events_have_the_names_that_are_explained() {
@@ -379,12 +387,22 @@ mod tests {
             Announcement::BackFromQuarantine(revision),
             Announcement::Marked(mark.clone()),
             Announcement::MarkNotUnderstood(mark),
+            Announcement::Drilled(drilled(DrillOutcome::Ready)),
+            Announcement::Drilled(drilled(DrillOutcome::NoApprover)),
         ] {
             let told = of_announcement(&announcement).expect("an Event of its own");
             assert_eq!(note(&announcement, None).reason, told.name());
         }
         assert_eq!(missing_policy("p").reason, Told::PolicyNotFound.name());
         assert_eq!(breaker_opened("w").reason, Told::BreakerOpened.name());
+    }
+
+    fn drilled(outcome: DrillOutcome) -> Drilled {
+        Drilled {
+            at: jiff::Timestamp::UNIX_EPOCH,
+            outcome,
+            detail: String::new(),
+        }
     }
 
     #[test]
@@ -394,6 +412,7 @@ mod tests {
         assert_eq!(unknowns.len(), 18, "a kind is left out of `after`");
         let names = Hold::ALL.iter().map(|hold| hold.name());
         let names = names.chain(State::ALL.iter().map(|state| state.name()));
+        let names = names.chain(DrillOutcome::OWN.map(DrillOutcome::name));
         for name in names.chain(unknowns).chain(Told::ALL.map(Told::name)) {
             assert!(page.contains(&format!("| `{name}` |")), "{name}");
         }

@@ -86,7 +86,8 @@ impl Judged {
                 | Announcement::ConfigChanged(_)
                 | Announcement::BackFromQuarantine(_)
                 | Announcement::Marked(_)
-                | Announcement::MarkNotUnderstood(_),
+                | Announcement::MarkNotUnderstood(_)
+                | Announcement::Drilled(_),
             )
             | Effect::RollBack { .. }
             | Effect::RestoreOwnership { .. }
@@ -94,6 +95,7 @@ impl Judged {
             | Effect::ResumeRollout
             | Effect::Forget { .. }
             | Effect::Inspect { .. }
+            | Effect::Drill { .. }
             | Effect::KeepConfig { .. }
             | Effect::LookAtReconciler
             | Effect::LiftPause { .. }

@@ -29,15 +29,15 @@ pub(super) fn seconds(count: i64) -> SignedDuration {
     SignedDuration::from_secs(count)
 }
 
-fn good() -> Revision {
+pub(super) fn good() -> Revision {
     Revision("900d900d900d900d".to_owned())
 }
 
-fn bad() -> Revision {
+pub(super) fn bad() -> Revision {
     Revision("bad0bad0bad0bad0".to_owned())
 }
 
-fn other() -> Revision {
+pub(super) fn other() -> Revision {
     Revision("07e407e407e407e4".to_owned())
 }
 
@@ -101,6 +101,7 @@ pub(in crate::decide) fn policy() -> Policy {
             enforcement: Enforcement::Warn,
         },
         on_rollback: OnRollback::Auto,
+        drill: None,
     }
 }
 
@@ -132,7 +133,7 @@ fn counters(failed: f64) -> Evidence {
 }
 
 /// A breached revision that nothing holds back, at second 100.
-fn breached() -> Observed {
+pub(super) fn breached() -> Observed {
     Observed {
         workload: Workload {
             uid: "5eed0001-aaaa-bbbb".to_owned(),
@@ -179,7 +180,7 @@ fn breached() -> Observed {
     }
 }
 
-fn known(verdict: Verdict, number: i64, since: i64) -> RevisionMemory {
+pub(super) fn known(verdict: Verdict, number: i64, since: i64) -> RevisionMemory {
     RevisionMemory {
         verdict,
         proof: (verdict == Verdict::Good).then_some(Proof::Full),
@@ -190,7 +191,7 @@ fn known(verdict: Verdict, number: i64, since: i64) -> RevisionMemory {
     }
 }
 
-fn healthy() -> Observed {
+pub(super) fn healthy() -> Observed {
     let mut observed = breached();
     observed.evidence = BTreeMap::from([("server-errors".to_owned(), counters(0.0))]);
     observed.workload.rolled_out = true;
@@ -240,7 +241,7 @@ fn during(state: State) -> Observed {
     observed
 }
 
-fn awaiting() -> Observed {
+pub(super) fn awaiting() -> Observed {
     let mut observed = during(State::AwaitingApproval);
     if let Some(incident) = &mut observed.memory.incident {
         incident.code = Some("k7x2m9".to_owned());
@@ -275,7 +276,7 @@ fn verifying() -> Observed {
 
 /// The only place that calls `decide`, so its signature can change without touching the cases.
 #[track_caller]
-fn decided(observed: &Observed, policy: &Policy, second: i64) -> Decision {
+pub(super) fn decided(observed: &Observed, policy: &Policy, second: i64) -> Decision {
     let mut observed = observed.clone();
     for inspection in &mut observed.inspections {
         // Taken right before, as the controller does.
@@ -1429,7 +1430,7 @@ fn request(to: Option<&str>) -> Request {
     }
 }
 
-fn asked_for(to: Option<&str>) -> Observed {
+pub(super) fn asked_for(to: Option<&str>) -> Observed {
     let mut observed = healthy();
     observed.requests = vec![request(to)];
     observed

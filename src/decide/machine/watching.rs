@@ -2,6 +2,7 @@
 
 use jiff::{SignedDuration, Timestamp};
 
+use super::drilling::drill;
 use super::proposing::{Past, breached};
 use super::reconciled::{looking, note_commit, restored_by_astern};
 use super::requested::when_requested;
@@ -26,6 +27,7 @@ pub(super) fn when_watching(case: &Case<'_>) -> Decision {
     if let Some(effect) = restoring::keep(case.observed, case.policy) {
         decision = decision.with(effect);
     }
+    decision = drill(case, decision);
     let workload = &case.observed.workload;
     // Our pause belongs to an incident. Where none is open, it must not outlive it: nobody's fix
     // would roll out. A mark without a pause goes too, or it would claim a person's later pause.

@@ -55,3 +55,13 @@ pub struct QuarantineTerms {
     pub lasting: SignedDuration,
     pub enforcement: Enforcement,
 }
+
+/// When to find out whether a rollback would work. What the words mean is known where policies are read
+/// and workloads observed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DrillTerms {
+    /// Five fields as in cron.
+    pub schedule: String,
+    /// Name of a time zone of the IANA database.
+    pub time_zone: String,
+}

@@ -41,6 +41,8 @@ pub(super) struct World {
     pub(super) faults: Faults,
     pub(super) writes: Vec<Write>,
     pub(super) unserved: BTreeSet<Kind>,
+    /// What reviews of access say no to: verb and resource.
+    pub(super) revoked: BTreeSet<String>,
     pub(super) lost_nodes: BTreeSet<String>,
     /// How many pods a namespace may have.
     pub(super) quotas: BTreeMap<String, usize>,
@@ -60,6 +62,7 @@ impl World {
             faults: Faults::default(),
             writes: Vec::new(),
             unserved: BTreeSet::new(),
+            revoked: BTreeSet::new(),
             lost_nodes: BTreeSet::new(),
             quotas: BTreeMap::new(),
             agenda: BTreeMap::new(),

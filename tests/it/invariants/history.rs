@@ -214,6 +214,7 @@ pub(super) fn policy() -> impl Strategy<Value = Policy> {
                     },
                     quarantine,
                     on_rollback: OnRollback::Auto,
+                    drill: None,
                 }
             },
         )

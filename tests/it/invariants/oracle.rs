@@ -205,6 +205,7 @@ impl Oracle {
                 }
                 Effect::Announce(_)
                 | Effect::Inspect { .. }
+                | Effect::Drill { .. }
                 | Effect::KeepConfig { .. }
                 | Effect::Diagnose { .. }
                 | Effect::FollowTraffic { .. }

@@ -269,6 +269,7 @@ fn spelled(effect: &Effect) -> String {
         Effect::Diagnose { revision, .. } => format!("Diagnose {}", revision.0),
         Effect::FollowTraffic { to, .. } => format!("FollowTraffic {}", to.0),
         Effect::Inspect { to, .. } => format!("Inspect {}", to.0),
+        Effect::Drill { to, .. } => format!("Drill {}", to.0),
         Effect::KeepConfig { revision } => format!("KeepConfig {}", revision.0),
         Effect::LookAtReconciler => "LookAtReconciler".to_owned(),
         Effect::LiftPause { rollback, .. } => format!("LiftPause {rollback}"),

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use serde_json::{Value, json};
 
 use super::{proof_name, verdict_name};
-use crate::api::record::{annotation_pointer, label_pointer};
+use crate::api::record::{annotation_pointer, drill, label_pointer};
 use crate::api::{config, names};
 use crate::decide::RevisionMemory;
 
@@ -71,6 +71,9 @@ pub(super) fn marks(memory: &RevisionMemory) -> (Marks, Marks) {
     }
     if let Some(source) = &memory.restored_from {
         annotations.push((names::RESTORED_FROM.to_owned(), json!(source.0)));
+    }
+    if let Some(drilled) = &memory.drilled {
+        annotations.push((names::DRILLED.to_owned(), json!(drill::to_text(drilled))));
     }
     if let Some(mark) = &memory.mark {
         annotations.push((names::MARK.to_owned(), json!(mark)));

@@ -5,7 +5,7 @@ use jiff::SignedDuration;
 use std::collections::BTreeSet;
 
 use super::*;
-use crate::decide::Current;
+use crate::decide::{Current, DrillOutcome, Drilled};
 
 fn at(second: i64) -> Timestamp {
     Timestamp::UNIX_EPOCH + SignedDuration::from_secs(1_000_000 + second)
@@ -69,6 +69,11 @@ fn memory() -> RevisionMemory {
         config: BTreeMap::new(),
         restored_from: Some(Revision("900d900d".to_owned())),
         git: Some("main@sha1:bbbb".to_owned()),
+        drilled: Some(Drilled {
+            at: at(40),
+            outcome: DrillOutcome::NoApprover,
+            detail: "nobody may".to_owned(),
+        }),
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::api::parse;
-use crate::decide::{Measurement, Mode};
+use crate::decide::{DrillOutcome, DrillTerms, Hold, Measurement, Mode};
 
 fn now() -> Timestamp {
     "2026-11-23T05:00:00Z".parse().expect("a time")
@@ -47,6 +47,7 @@ fn target_with(errors: Reading) -> Target {
         passed: Vec::new(),
         judging: true,
         last_rollback: None,
+        drills: None,
     }
 }
 
@@ -162,4 +163,59 @@ fn nothing_is_written_twice() {
     let later = now() + jiff::SignedDuration::from_secs(60);
     let second = status(3, Ok(&policy), vec![target_with(passing())], &first, later);
     assert_eq!(first, second);
+}
+
+#[track_caller]
+fn check_ready(drills: &[Option<DrillOutcome>], expected: (&str, &str), message: &str) {
+    let mut policy = parsed();
+    policy.policy.drill = Some(DrillTerms {
+        schedule: "0 9 * * *".to_owned(),
+        time_zone: "UTC".to_owned(),
+    });
+    let targets = drills.iter().map(|outcome| Target {
+        drills: Some(outcome.map(|outcome| Drilled {
+            at: now(),
+            outcome,
+            detail: "seen".to_owned(),
+        })),
+        ..target_with(passing())
+    });
+    let status = status(3, Ok(&policy), targets.collect(), &Value::Null, now());
+    let condition = &status["conditions"][3];
+    assert_eq!(condition["type"], "RollbackReady");
+    assert_eq!(
+        (&condition["status"], &condition["reason"]),
+        (&json!(expected.0), &json!(expected.1))
+    );
+    let text = condition["message"].as_str().expect("text");
+    assert!(text.contains(message), "{text:?} does not say {message:?}");
+}
+
+#[test]
+fn a_policy_is_ready_only_when_every_target_is() {
+    let (ready, held) = (
+        Some(DrillOutcome::Ready),
+        Some(DrillOutcome::Held(Hold::NoTarget)),
+    );
+    check_ready(&[ready, ready], ("True", "Ready"), "every target");
+    check_ready(&[ready, None], ("Unknown", "NeverDrilled"), "checkout");
+    check_ready(
+        &[None, held, ready],
+        ("False", "NoTarget"),
+        "checkout: NoTarget at",
+    );
+    check_ready(&[], ("Unknown", "NeverDrilled"), "not drilled yet");
+}
+
+#[test]
+fn a_policy_without_drills_says_nothing_about_them() {
+    let policy = parsed();
+    let status = status(
+        3,
+        Ok(&policy),
+        vec![target_with(passing())],
+        &Value::Null,
+        now(),
+    );
+    assert!(!status.to_string().contains("ollbackReady"), "{status}");
 }

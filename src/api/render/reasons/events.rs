@@ -1,7 +1,7 @@
 //! Events that tell of no state of an incident and of no hold, in words.
 
 use super::{NOTHING, Text, text};
-use crate::decide::Announcement;
+use crate::decide::{Announcement, DrillOutcome};
 
 /// Events that are about no state of an incident and no hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,10 +15,12 @@ pub enum Told {
     MarkNotUnderstood,
     PolicyNotFound,
     BreakerOpened,
+    RollbackReady,
+    RollbackNotReady,
 }
 
 impl Told {
-    pub(super) const ALL: [Self; 9] = [
+    pub(super) const ALL: [Self; 11] = [
         Self::ApprovalOverdue,
         Self::RevisionGood,
         Self::RollbackFighting,
@@ -28,6 +30,8 @@ impl Told {
         Self::MarkNotUnderstood,
         Self::PolicyNotFound,
         Self::BreakerOpened,
+        Self::RollbackReady,
+        Self::RollbackNotReady,
     ];
 
     /// The reason of the Event.
@@ -43,6 +47,8 @@ impl Told {
             Self::MarkNotUnderstood => "MarkNotUnderstood",
             Self::PolicyNotFound => "PolicyNotFound",
             Self::BreakerOpened => "BreakerOpened",
+            Self::RollbackReady => "RollbackReady",
+            Self::RollbackNotReady => "RollbackNotReady",
         }
     }
 
@@ -81,6 +87,14 @@ impl Told {
                 "Too much went bad at once. Every rollback has to be approved until the breaker is reset.",
                 "Look for what the workloads share; then `kubectl astern breaker reset`.",
             ),
+            Self::RollbackReady => text(
+                "A drill found that the Deployment could be rolled back right now; before, it could not, or nobody had tried.",
+                NOTHING,
+            ),
+            Self::RollbackNotReady => text(
+                "A drill found that the Deployment could not be rolled back right now; the Event names what is in the way.",
+                "Set that right before a rollback is needed.",
+            ),
         }
     }
 }
@@ -97,5 +111,12 @@ pub const fn of_announcement(announcement: &Announcement) -> Option<Told> {
         Announcement::BackFromQuarantine(_) => Some(Told::QuarantinedRevisionDeployed),
         Announcement::Marked(_) => Some(Told::RevisionMarked),
         Announcement::MarkNotUnderstood(_) => Some(Told::MarkNotUnderstood),
+        Announcement::Drilled(drilled) => Some(match drilled.outcome {
+            DrillOutcome::Ready => Told::RollbackReady,
+            DrillOutcome::Held(_)
+            | DrillOutcome::RightsMissing
+            | DrillOutcome::MetricSourceFailing
+            | DrillOutcome::NoApprover => Told::RollbackNotReady,
+        }),
     }
 }

@@ -15,7 +15,7 @@ pub struct RollbackPolicyStatus {
     #[schemars(range(min = 0))]
     pub observed_generation: Option<i64>,
     /// Accepted and Ready: the spec is understood. Guarding: the targets are there and the triggers
-    /// have data. Stalled: the spec can never work.
+    /// have data. RollbackReady: what drills found. Stalled: the spec can never work.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16))]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["type".to_owned()]))]
@@ -75,6 +75,10 @@ pub struct TargetStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 1024))]
     pub hold: Option<String>,
+    /// What the last drill said: Ready, or what would have kept the Deployment from being rolled back.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 1024))]
+    pub rollback_ready: Option<String>,
 }
 
 /// What one trigger says.
