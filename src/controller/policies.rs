@@ -20,16 +20,11 @@ use crate::port::{ObjectRef, kinds};
 /// than one write in this time.
 const REPORT_AFTER: SignedDuration = SignedDuration::from_secs(2);
 
-/// While a rollback is on its way its Rollback says so. Most are over by then, and cost one status.
-const REPORT_ACTING_AFTER: SignedDuration = SignedDuration::from_secs(30);
+/// A rollback that takes longer than this is told in the status of its policy before it is over. Most
+/// take less, and cost one status.
+pub(super) const REPORT_ACTING_AFTER: SignedDuration = SignedDuration::from_secs(30);
 
 impl Controller {
-    /// Writes the status of a policy when a rollback takes long.
-    pub(super) fn report_at_leisure(&self, policy: &Key) {
-        let due = later(self.eyes.cluster.now(), REPORT_ACTING_AFTER);
-        self.queue.add(Work::Policy(policy.clone()), due);
-    }
-
     /// Writes the status of a policy a little later, once for many changes.
     pub(super) fn report_soon(&self, policy: &Key) {
         let due = later(self.eyes.cluster.now(), REPORT_AFTER);

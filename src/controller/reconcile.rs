@@ -4,7 +4,7 @@ use std::sync::PoisonError;
 
 use jiff::SignedDuration;
 
-use super::policies::without_policy;
+use super::policies::{REPORT_ACTING_AFTER, without_policy};
 use super::{Controller, Error, Summary, Work};
 use crate::act::{self, Scene, Written};
 use crate::api::parse::ParsedPolicy;
@@ -298,23 +298,29 @@ impl Controller {
             policy: policy.clone(),
             target,
         };
+        let mut summaries = self.lock_summaries();
+        let known = summaries.get(key).map(|known| &known.policy);
+        if known == Some(policy) && self.changes_soon(decision) {
+            return;
+        }
+        let before = summaries.insert(key.clone(), summary);
+        self.count_ready(before.as_ref(), summaries.get(key));
+        drop(summaries);
+        self.report_soon(policy);
+    }
+
+    /// Whether the next look is due at once, or a rollback has just begun: its Rollback says how it goes
+    /// on, and readings come and go while pods do.
+    fn changes_soon(&self, decision: &Decision) -> bool {
         let acting = matches!(
             decision.reason,
             Reason::Incident(State::RollingBack | State::Verifying)
         );
-        let mut summaries = self.lock_summaries();
-        let before = summaries.insert(key.clone(), summary);
-        self.count_ready(before.as_ref(), summaries.get(key));
-        drop(summaries);
-        let told = before
-            .filter(|before| before.policy == *policy)
-            .is_some_and(|before| before.target.reason == decision.reason);
-        // Readings come and go while pods do, and the Rollback says how it goes on.
-        match (acting, told) {
-            (false, _) => self.report_soon(policy),
-            (true, false) => self.report_at_leisure(policy),
-            (true, true) => (),
-        }
+        let incident = decision.memory.incident.as_ref().filter(|_| acting);
+        let began = incident.and_then(|incident| incident.timings.decided);
+        let now = self.eyes.cluster.now();
+        decision.look_again == Some(SignedDuration::ZERO)
+            || began.is_some_and(|began| now.duration_since(began) < REPORT_ACTING_AFTER)
     }
 
     fn forget(&self, key: &Key) {
