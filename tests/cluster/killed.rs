@@ -6,6 +6,7 @@ use futures::future::try_join_all;
 use serde_json::{Value, json};
 
 use crate::{
+    config,
     objects::{Kind, state, word},
     safety,
     stage::{DEPLOYMENT, Stage},
@@ -86,6 +87,8 @@ struct Outcome {
     image: String,
     /// It counts the writes of the template: both releases, and the rollback.
     generation: Value,
+    /// The ConfigMap that its pods read, where they read one.
+    config: String,
     /// A rollout that stays paused would be nobody's.
     paused: Value,
     verdicts: Vec<(String, String)>,
@@ -136,7 +139,12 @@ async fn automatic(stage: &Stage<'_>) -> anyhow::Result<()> {
 async fn approved(stage: &Stage<'_>) -> anyhow::Result<()> {
     let mut policy = safety::policy(stage, "RequireApproval");
     policy["spec"]["pauseRollout"] = json!(true);
-    safety::settle(stage, &policy, &safety::slow_to_roll_out(stage)).await?;
+    policy["spec"]["config"] = json!({"mode": "Restore"});
+    config::write(stage, config::OLD).await?;
+    let deployment = config::reading(safety::slow_to_roll_out(stage));
+    safety::settle(stage, &policy, &deployment).await?;
+    config::until_kept(stage).await?;
+    config::write(stage, config::NEW).await?;
     stage.deploy(CRASHING).await?;
     stage.until_states(&["AwaitingApproval"]).await?;
     stage
@@ -178,6 +186,7 @@ async fn outcome(stage: &Stage<'_>) -> anyhow::Result<Outcome> {
     Ok(Outcome {
         image: stage.image().await?,
         generation: live["metadata"]["generation"].clone(),
+        config: config::read_by(stage).await?,
         paused: live["spec"]["paused"].clone(),
         verdicts: stage.verdicts().await?,
         rollbacks: rollbacks.collect(),

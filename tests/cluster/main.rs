@@ -5,6 +5,7 @@ mod backtest;
 mod bad_input;
 mod blind;
 mod chart;
+mod config;
 mod contract;
 mod diagnosis;
 mod drills;

@@ -11,8 +11,9 @@ use tokio::time::timeout;
 use crate::{
     objects::{Kind, state, word},
     operator::release_as_the_chart_does,
+    safety::{policy, settle},
     stage::{DEPLOYMENT, Stage},
-    support::{ERRING, GOOD, installed, run},
+    support::{ERRING, FIXED, GOOD, installed, run},
 };
 
 /// The longest verb follows a rollback to its end.
@@ -186,7 +187,7 @@ async fn history(stage: &Stage<'_>, image: &str) -> anyhow::Result<Value> {
     row.with_context(|| format!("{image} has no history"))
 }
 
-async fn succeed(stage: &Stage<'_>, words: &[&str], part: &str) -> anyhow::Result<()> {
+pub(crate) async fn succeed(stage: &Stage<'_>, words: &[&str], part: &str) -> anyhow::Result<()> {
     let output = astern(stage, words).await?;
     let stdout = String::from_utf8_lossy(&output.stdout);
     ensure!(output.status.success(), "{words:?}: {}", said(&output));
@@ -194,7 +195,7 @@ async fn succeed(stage: &Stage<'_>, words: &[&str], part: &str) -> anyhow::Resul
     Ok(())
 }
 
-async fn fail(stage: &Stage<'_>, words: &[&str], part: &str) -> anyhow::Result<()> {
+pub(crate) async fn fail(stage: &Stage<'_>, words: &[&str], part: &str) -> anyhow::Result<()> {
     let output = astern(stage, words).await?;
     let stderr = String::from_utf8_lossy(&output.stderr);
     ensure!(
@@ -223,6 +224,37 @@ async fn astern(stage: &Stage<'_>, words: &[&str]) -> anyhow::Result<Output> {
     Ok(timeout(LIMIT, child)
         .await
         .context("the plugin does not end")??)
+}
+
+#[test]
+fn a_live_drill_goes_back_and_forth_and_measures_both() {
+    run(async {
+        let stage = Stage::set(installed().await?, "live").await?;
+        let policy = policy(&stage, "Automatic");
+        settle(&stage, &policy, &stage.deployment(GOOD)).await?;
+        let live = ["drill", TARGET, "--live", "--timeout=2m"];
+        fail(&stage, &live, "nothing to go back to").await?;
+        stage.deploy(FIXED).await?;
+        stage.until_verdict(FIXED, "Good").await?;
+        succeed(&stage, &["drill", TARGET], "A rollback would work.").await?;
+        ensure!(stage.writes_to_deployment().is_empty());
+
+        let output = astern(&stage, &live).await?;
+        ensure!(output.status.success(), "{}", said(&output));
+        println!("{}", said(&output));
+        let stdout = String::from_utf8_lossy(&output.stdout).into_owned();
+        let measured = |way: &str| {
+            let mut rows = stdout.lines().filter(|line| line.starts_with(way));
+            rows.any(|row| row.ends_with("Recovered"))
+        };
+        ensure!(measured("back ") && measured("forth "), "{stdout}");
+        ensure!(stage.image().await? == FIXED);
+        ensure!(stage.changes_of_deployment() == 4, "{:?}", stage.writes());
+        let good = |image: &str| (image.to_owned(), "Good".to_owned());
+        let verdicts = stage.verdicts().await?;
+        ensure!(verdicts == [good(GOOD), good(FIXED)], "{verdicts:?}");
+        Ok(())
+    });
 }
 
 #[test]
