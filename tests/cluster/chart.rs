@@ -128,7 +128,12 @@ fn rights_on_secrets_and_namespaces_can_be_narrowed_to_names() {
         let names = "namespaces={shop},metricSources.secrets={thanos,login}";
         for (values, namespaces, secrets) in [
             ("replicas=1", Value::Null, Value::Null),
-            (names, json!(["shop"]), json!(["thanos", "login"])),
+            // The kill switch of the cluster is on Astern's own.
+            (
+                names,
+                json!(["shop", "astern-system"]),
+                json!(["thanos", "login"]),
+            ),
         ] {
             let text = rendered(&["--set", values]).await?;
             let objects: Vec<Value> = serde_saphyr::from_multiple(&text)?;
@@ -236,7 +241,12 @@ fn the_operator_may_do_its_work_and_nothing_else() {
             "update leases.coordination.k8s.io/astern -n astern-system",
             "get validatingadmissionpolicybindings/astern-approvals",
             "get secrets/prometheus-credentials -n astern-system",
+            "patch leases.coordination.k8s.io/astern -n astern-system",
             "get namespaces/shop",
+            "get configmaps -n shop",
+            "create configmaps -n shop",
+            "list endpointslices.discovery.k8s.io -n shop",
+            "list clusterrolebindings.rbac.authorization.k8s.io",
             "watch nodes",
         ] {
             let answer = can(bed, allowed).await?;
@@ -258,7 +268,10 @@ fn the_operator_may_do_its_work_and_nothing_else() {
             "patch secrets -n astern-system",
             "list namespaces",
             "patch namespaces/shop",
-            "get configmaps -n shop",
+            "update configmaps -n shop",
+            "delete configmaps -n shop",
+            "patch applications.argoproj.io -n argocd",
+            "patch kustomizations.kustomize.toolkit.fluxcd.io -n shop",
             "patch rollbackpolicies.astern.dev -n shop",
             "approve rollbacks.astern.dev -n shop",
             "delete rollbacks.astern.dev -n shop",
