@@ -25,6 +25,12 @@ const REPORT_AFTER: SignedDuration = SignedDuration::from_secs(2);
 pub(super) const REPORT_ACTING_AFTER: SignedDuration = SignedDuration::from_secs(30);
 
 impl Controller {
+    /// Puts a status off that was to be written soon.
+    pub(super) fn report_later(&self, policy: &Key) {
+        let due = later(self.eyes.cluster.now(), REPORT_ACTING_AFTER);
+        self.queue.put_off(&Work::Policy(policy.clone()), due);
+    }
+
     /// Writes the status of a policy a little later, once for many changes.
     pub(super) fn report_soon(&self, policy: &Key) {
         let due = later(self.eyes.cluster.now(), REPORT_AFTER);

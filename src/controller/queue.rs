@@ -43,6 +43,13 @@ impl<W: Clone + Eq + Hash + Ord> Queue<W> {
         self.changed.notify_one();
     }
 
+    /// Puts a look at `work` that was asked for off until `due`.
+    pub(super) fn put_off(&self, work: &W, due: Timestamp) {
+        if let Some(known) = self.lock().due.get_mut(work) {
+            *known = due.max(*known);
+        }
+    }
+
     /// Takes at most `room` pieces of work that are due, the longest waiting first.
     pub(super) fn take_due(&self, now: Timestamp, room: usize) -> Vec<W> {
         let mut state = self.lock();
@@ -120,6 +127,17 @@ mod tests {
         queue.add("a", at(7));
         assert_eq!(queue.take_due(at(1), 9), ["a"]);
         assert_eq!(queue.take_due(at(9), 9), Vec::<&str>::new());
+    }
+
+    #[test]
+    fn what_is_put_off_comes_late_and_nothing_is_made_of_nothing() {
+        let queue = Queue::default();
+        queue.put_off(&"b", at(5));
+        queue.add("a", at(1));
+        queue.put_off(&"a", at(5));
+        assert_eq!(queue.take_due(at(4), 9), Vec::<&str>::new());
+        queue.put_off(&"a", at(2));
+        assert_eq!(queue.take_due(at(9), 9), ["a"]);
     }
 
     #[test]

@@ -301,6 +301,8 @@ impl Controller {
         let mut summaries = self.lock_summaries();
         let known = summaries.get(key).map(|known| &known.policy);
         if known == Some(policy) && self.changes_soon(decision) {
+            drop(summaries);
+            self.report_later(policy);
             return;
         }
         let before = summaries.insert(key.clone(), summary);

@@ -269,7 +269,6 @@ fn the_operator_may_do_its_work_and_nothing_else() {
             "list namespaces",
             "patch namespaces/shop",
             "update configmaps -n shop",
-            "delete configmaps -n shop",
             "patch applications.argoproj.io -n argocd",
             "patch kustomizations.kustomize.toolkit.fluxcd.io -n shop",
             "patch rollbackpolicies.astern.dev -n shop",

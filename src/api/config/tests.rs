@@ -465,7 +465,10 @@ fn a_copy_is_named_after_its_original_and_content() {
     let mut object = config_map("app", &json!({"a": "1"}));
     object["metadata"]["name"] = json!("a".repeat(64));
     let copy = copy(&object, &[owner(1)]);
-    assert_eq!(copy["metadata"]["labels"], json!({}));
+    assert_eq!(
+        copy["metadata"]["labels"],
+        json!({names::CONFIG_COPY_OF: ""})
+    );
     assert!(matches!(standing(&copy), Standing::Copy { .. }));
 }
 
