@@ -54,7 +54,7 @@ pub enum Effect {
 }
 
 impl Effect {
-    /// Returns whether it only looks: what it tells comes back in the next [`Observed`].
+    /// Returns whether it only looks: what it tells comes back in the next [`super::Observed`].
     #[must_use]
     pub const fn is_look(&self) -> bool {
         match self {
