@@ -312,7 +312,7 @@ async fn leases_events_reviews_and_dry_runs_are_no_writes() {
     pair.post("/apis/coordination.k8s.io/v1/namespaces/a/leases/b")
         .await
         .unwrap();
-    assert_eq!((pair.proxy.writes(), pair.proxy.requests().len()), (2, 6));
+    assert_eq!((pair.proxy.writes(), pair.proxy.requests().len()), (2, 7));
     pair.proxy.forget();
     assert_eq!((pair.proxy.writes(), pair.proxy.requests().len()), (0, 0));
 }
