@@ -75,12 +75,15 @@ fn a_release_that_nobody_watched_is_replayed_from_a_plain_prometheus() {
         let prometheus = bed.prometheus().context("a bed with Prometheus")?.url();
         let direct = ["--prometheus", prometheus, "--as", USER];
         // The first requests are counted before the first windows are full.
-        stage
+        let mut last = String::new();
+        let healthy = stage
             .until("every trigger has seen something", async || {
-                Ok(is_healthy(&report(&stage, &direct).await?).is_ok())
+                let seen = is_healthy(&report(&stage, &direct).await?);
+                last = seen.as_ref().err().map_or_else(String::new, ToString::to_string);
+                Ok(seen.is_ok())
             })
-            .await?;
-        is_healthy(&report(&stage, &direct).await?)?;
+            .await;
+        healthy.with_context(|| last)?;
 
         stage.deploy(ERRING).await?;
         until_counted(&stage, ",code=\"500\"", 60.0).await?;
