@@ -176,6 +176,16 @@ impl Scene<'_> {
         .ok_or_else(|| Error::Changed { name: self.name() })
     }
 
+    /// Reads the Deployment as it is now and what is recorded of `revision`, side by side: every
+    /// moment before a rollback costs requests.
+    async fn live_and_recorded(
+        &self,
+        hands: &Hands,
+        revision: &Revision,
+    ) -> Result<(Value, Recorded), Error> {
+        futures::future::try_join(self.live(hands), self.recorded(hands, revision)).await
+    }
+
     /// Reads what is recorded of `revision`, and checks that it is that revision.
     async fn recorded(&self, hands: &Hands, revision: &Revision) -> Result<Recorded, Error> {
         let missing = || Error::MissingRecord {
@@ -223,8 +233,7 @@ pub async fn carry_out(
             return Ok(lifted.map(|written| (kinds::DEPLOYMENTS, written)));
         }
         Effect::RestoreOwnership { to } => {
-            let target = scene.recorded(hands, to).await?;
-            let live = scene.live(hands).await?;
+            let (live, target) = scene.live_and_recorded(hands, to).await?;
             check_template(scene, &live, to)?;
             commit(hands, scene, &live, ownership::restore(&live, &target)).await?
         }
@@ -237,6 +246,13 @@ pub async fn carry_out(
         Effect::ResumeRollout => {
             let live = scene.live(hands).await?;
             commit(hands, scene, &live, patches::resume(&live)).await?
+        }
+        Effect::Unpin => {
+            let live = scene.live(hands).await?;
+            match patches::unpin(&live) {
+                Some(patch) => commit(hands, scene, &live, patch).await?,
+                None => return Ok(None),
+            }
         }
         Effect::Forget { revision } => {
             record::forget(hands, scene, revision).await?;

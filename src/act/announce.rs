@@ -38,8 +38,10 @@ pub async fn announce(
     match rollback {
         Some(rollback) => {
             let rollback = reference(kinds::ROLLBACKS, scene, &rollback);
-            send(hands, scene, &note, (&deployment, Some(&rollback))).await;
-            send(hands, scene, &note, (&rollback, Some(&deployment))).await;
+            futures::join!(
+                send(hands, scene, &note, (&deployment, Some(&rollback))),
+                send(hands, scene, &note, (&rollback, Some(&deployment))),
+            );
         }
         None => send(hands, scene, &note, (&deployment, None)).await,
     }

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use crate::api::names;
 use crate::api::record::revision::Recorded;
-use crate::api::record::{annotation, annotation_pointer};
+use crate::api::record::{annotation, annotation_pointer, pinned_in_vain};
 
 const PAUSED: &str = "/spec/paused";
 
@@ -80,6 +80,20 @@ pub fn resume(live: &Value) -> Value {
     operations.push(paused_guard(live));
     operations.extend(lift_pause(live));
     Value::Array(operations)
+}
+
+/// Returns the write that takes the mark of pinned config off, provided that the template still reads
+/// none of the copies; `None` where there is no such mark.
+#[must_use]
+pub fn unpin(live: &Value) -> Option<Value> {
+    pinned_in_vain(live).then(|| {
+        let path = annotation_pointer(names::CONFIG_PINNED);
+        let mark = annotation(live, names::CONFIG_PINNED);
+        let mut operations = guards(live);
+        operations.push(json!({"op": "test", "path": path, "value": mark}));
+        operations.push(json!({"op": "remove", "path": path}));
+        Value::Array(operations)
+    })
 }
 
 fn guards(live: &Value) -> Vec<Value> {
@@ -267,6 +281,32 @@ mod tests {
             after,
             json!({"kind": "Deployment", "spec": {"replicas": 3, "template": {"x": "good"}}})
         );
+    }
+
+    #[test]
+    fn the_mark_of_pinned_config_goes_when_the_template_reads_other_config() {
+        let copies = BTreeMap::from([("web".to_owned(), "web-astern-1".to_owned())]);
+        let marks = Marks {
+            pinned: Some(&copies),
+            ..marks()
+        };
+        let repointed = Recorded {
+            template: json!({"spec": {"containers": [{"envFrom": [
+                {"configMapRef": {"name": "web-astern-1"}}]}]}}),
+            ..target()
+        };
+        let mut pinned = applied(&live(), &roll_back(&live(), &repointed, &marks));
+        assert_eq!(unpin(&pinned), None, "the copy is read");
+        pinned["spec"]["template"] = live()["spec"]["template"].clone();
+        let patch = unpin(&pinned).expect("nothing reads the copy");
+        assert_eq!(tests_of(&patch).len(), 4);
+        let after = applied(&pinned, &patch);
+        assert_eq!(annotation(&after, names::CONFIG_PINNED), None);
+        assert_eq!(
+            annotation(&after, names::ROLLED_BACK_BY),
+            Some("checkout-1")
+        );
+        assert_eq!(unpin(&after), None);
     }
 
     #[test]

@@ -16,8 +16,7 @@ pub(super) async fn roll_back(
     pause: Option<&Pause>,
     incident: Option<&Incident>,
 ) -> Result<Value, Error> {
-    let target = scene.recorded(hands, to).await?;
-    let mut live = scene.live(hands).await?;
+    let (mut live, target) = scene.live_and_recorded(hands, to).await?;
     check_template(scene, &live, from)?;
     let rollback = incident.map(|incident| incident.name(scene.workload));
     let met = incident.and_then(|incident| incident.reconciler.as_ref());

@@ -15,8 +15,7 @@ pub async fn rehearse(
     scene: &Scene<'_>,
     (from, to): (&Revision, &Revision),
 ) -> Result<Option<String>, Error> {
-    let target = scene.recorded(hands, to).await?;
-    let live = scene.live(hands).await?;
+    let (live, target) = scene.live_and_recorded(hands, to).await?;
     check_template(scene, &live, from)?;
     let patch = patches::roll_back(&live, &target, &REHEARSAL);
     match hands.cluster.dry_run(&scene.deployment(), patch).await {

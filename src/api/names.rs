@@ -16,6 +16,9 @@ pub const ENABLED: &str = "astern.dev/enabled";
 /// On a Rollback or Deployment: a person's consent, `<rollback>/<code>:<username>`.
 pub const APPROVE: &str = "astern.dev/approve";
 /// On a Rollback or Deployment: a person's refusal, `<rollback>/<code>:<username>`.
+/// One answer for all that are asked for, with a reason of its own annotation.
+pub const BREAK_GLASS: &str = "astern.dev/break-glass";
+pub const BREAK_GLASS_REASON: &str = "astern.dev/break-glass-reason";
 pub const REJECT: &str = "astern.dev/reject";
 /// On a Deployment: what a person says about a revision, `<digest>/<word>:<username>: <reason>`.
 /// On a `ControllerRevision`, by Astern: the last such word about it.

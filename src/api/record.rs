@@ -11,6 +11,9 @@ pub mod rollback;
 use jiff::Timestamp;
 use serde_json::Value;
 
+use super::{config, names};
+use crate::decide::{ConfigKind, ConfigName};
+
 /// Returns the string at `path`, a JSON pointer.
 #[must_use]
 pub fn text<'a>(object: &'a Value, path: &str) -> Option<&'a str> {
@@ -60,6 +63,25 @@ pub fn label_pointer(key: &str) -> String {
 /// RFC 6901: a slash inside a key would otherwise start the next one.
 fn escaped(key: &str) -> String {
     key.replace('~', "~0").replace('/', "~1")
+}
+
+/// Whether `deployment` carries our mark of pinned config, and its template reads none of the copies.
+#[must_use]
+pub fn pinned_in_vain(deployment: &Value) -> bool {
+    let Some(mark) = annotation(deployment, names::CONFIG_PINNED) else {
+        return false;
+    };
+    let template = deployment.pointer("/spec/template");
+    let uses = template.map(config::uses).unwrap_or_default();
+    let copies = mark.split(',').filter_map(|pair| pair.split_once('='));
+    let read = |copy: &str| {
+        let name = ConfigName {
+            kind: ConfigKind::ConfigMap,
+            name: copy.to_owned(),
+        };
+        uses.contains_key(&name)
+    };
+    !copies.into_iter().any(|(_, copy)| read(copy))
 }
 
 /// Returns `value` if it fits into a label. Names of objects may be four times as long.

@@ -104,6 +104,7 @@ pub fn message(incident: &Incident, place: &Place<'_>) -> String {
     let why = format!("trigger {}: {}", incident.trigger, incident.evidence);
     let outcome = &clauses::short(&incident.outcome);
     let found = clauses::found(&incident.found);
+    let pinned = clauses::pinned(&incident.repoint);
     let git = format!(
         "{}{}",
         gitops::kept_away(incident, place),
@@ -116,10 +117,10 @@ pub fn message(incident: &Incident, place: &Place<'_>) -> String {
             let why = clauses::short(&why);
             format!("going back from {from} to {to} ({why}){found}")
         }
-        State::Verifying => format!("{to} is back; verifying that it works{git}{found}"),
-        State::Recovered => format!("{to} is back and works: {outcome}{git}{found}"),
+        State::Verifying => format!("{to} is back; verifying that it works{pinned}{git}{found}"),
+        State::Recovered => format!("{to} is back and works: {outcome}{pinned}{git}{found}"),
         State::NotRecovered => format!(
-            "{to} is back, but {outcome}; the release was not the cause: look elsewhere, {from} may be deployed again{}{found}",
+            "{to} is back, but {outcome}; the release was not the cause: look elsewhere, {from} may be deployed again{pinned}{}{found}",
             gitops::kept_away(incident, place)
         ),
         State::Rejected => format!("{outcome}; {from} goes on"),

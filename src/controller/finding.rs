@@ -50,6 +50,7 @@ impl Controller {
             | Effect::RestoreOwnership { .. }
             | Effect::PauseRollout { .. }
             | Effect::ResumeRollout
+            | Effect::Unpin
             | Effect::Forget { .. }
             | Effect::Inspect { .. }
             | Effect::Drill { .. }

@@ -87,6 +87,7 @@ pub(super) fn without_policy(key: &Key) -> ParsedPolicy {
                 required: 1,
                 timeout: SignedDuration::ZERO,
                 on_timeout: OnTimeout::Escalate,
+                service_accounts: Vec::new(),
             },
             pause_rollout: false,
             rollback: RollbackTerms {

@@ -100,9 +100,13 @@ impl Controller {
         way: (&Revision, &Revision),
     ) -> Result<(), Error> {
         let target = look.remembered.revisions.get(way.1).map(AsRef::as_ref);
-        let inspection = inspect(&self.eyes, &look.deployment, way, target).await;
-        let mut inspection = inspection.map_err(Error::Observe)?;
         let scene = scene(key, look);
+        let (inspection, refused) = futures::join!(
+            inspect(&self.eyes, &look.deployment, way, target),
+            act::rehearse(&self.hands, &scene, way),
+        );
+        let mut inspection = inspection.map_err(Error::Observe)?;
+        inspection.refused = refused.map_err(Error::Act)?;
         inspection.repoint =
             restoration(&look.observed, policy, way.1, &inspection.secrets).repoint;
         if !inspection.repoint.is_empty() {
@@ -111,8 +115,6 @@ impl Controller {
                 act::with_copies(&self.hands, &scene, way.1, &inspection.repoint, config);
             inspection.restored = Some(restored.await.map_err(Error::Act)?);
         }
-        let refused = act::rehearse(&self.hands, &scene, way).await;
-        inspection.refused = refused.map_err(Error::Act)?;
         let mut volatile = self.volatile.lock().unwrap_or_else(PoisonError::into_inner);
         let volatile = volatile.entry(key.clone()).or_default();
         inspection.may_pause_applications &= !volatile.cannot_pause;

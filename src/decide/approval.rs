@@ -7,11 +7,12 @@ use jiff::Timestamp;
 
 use super::{Approval, Entry, EntryKind, Incident, Observed};
 
-/// Robots hold every verb in many clusters, so they are nobody's consent.
+/// Robots hold every verb in many clusters, so they are nobody's consent unless a policy lists them.
 const SERVICE_ACCOUNT_PREFIX: &str = "system:serviceaccount:";
 
 /// What the record takes. Nobody who has to type it has a longer name.
 const USERNAME_MAX: usize = 512;
+const REASON_MAX: usize = 1024;
 
 /// Returns the approvals gathered so far with those that `observed` adds, one per person.
 #[must_use]
@@ -22,18 +23,54 @@ pub fn gathered(
     now: Timestamp,
 ) -> Vec<Approval> {
     let mut approvals = incident.approvals.clone();
-    for username in valid(observed, incident, rollback, EntryKind::Approve) {
+    for (username, _) in valid(observed, incident, rollback, EntryKind::Approve) {
         let known = approvals
             .iter()
             .any(|approval| approval.username == username);
-        if !known {
+        if !known && !asked_and_may_not(incident, username) {
             approvals.push(Approval {
                 username: username.to_owned(),
                 at: now,
+                break_glass: None,
             });
         }
     }
+    for (username, reason) in valid(observed, incident, rollback, EntryKind::BreakGlass) {
+        let reason = reason.map(str::trim).filter(|reason| !reason.is_empty());
+        let Some(reason) = reason.filter(|_| !username.starts_with(SERVICE_ACCOUNT_PREFIX)) else {
+            continue;
+        };
+        // An emergency takes the place of the same person's approval.
+        approvals.retain(|approval| approval.username != username);
+        approvals.push(Approval {
+            username: username.to_owned(),
+            at: now,
+            break_glass: Some(reason.chars().take(REASON_MAX).collect()),
+        });
+    }
     approvals
+}
+
+/// Whether `approvals` are what the terms of `incident` ask for.
+#[must_use]
+pub fn is_enough(incident: &Incident, approvals: &[Approval]) -> bool {
+    let count = u32::try_from(approvals.len()).unwrap_or(u32::MAX);
+    count >= incident.approval.required || broken_glass(approvals).is_some()
+}
+
+/// Returns the approval that was enough by itself.
+#[must_use]
+pub fn broken_glass(approvals: &[Approval]) -> Option<&Approval> {
+    approvals
+        .iter()
+        .find(|approval| approval.break_glass.is_some())
+}
+
+/// Where two are required, two others than the one who asked look at it.
+fn asked_and_may_not(incident: &Incident, username: &str) -> bool {
+    let asked_by = incident.request.as_ref();
+    let asked_by = asked_by.and_then(|asked| asked.requested_by.as_deref());
+    incident.approval.required > 1 && asked_by == Some(username)
 }
 
 /// Returns the first person who said no.
@@ -43,20 +80,41 @@ pub fn rejected_by<'a>(
     incident: &Incident,
     rollback: &str,
 ) -> Option<&'a str> {
-    valid(observed, incident, rollback, EntryKind::Reject).next()
+    let rejected = valid(observed, incident, rollback, EntryKind::Reject).next();
+    rejected.map(|(username, _)| username)
 }
 
+/// Returns who answered in this way, and why as far as they said it.
 fn valid<'a, 'b>(
     observed: &'a Observed,
     incident: &'b Incident,
     rollback: &'b str,
     kind: EntryKind,
-) -> impl Iterator<Item = &'a str> + use<'a, 'b> {
+) -> impl Iterator<Item = (&'a str, Option<&'a str>)> + use<'a, 'b> {
     observed
         .entries
         .iter()
         .filter(move |entry| observed.approvals_are_checked && entry.kind == kind)
-        .filter_map(move |entry| username(entry, rollback, incident.code.as_deref()?))
+        .filter_map(move |entry| {
+            let username = username(entry, rollback, incident.code.as_deref()?)?;
+            let counts = counts(username, &incident.approval.service_accounts);
+            counts.then_some((username, entry.reason.as_deref()))
+        })
+}
+
+/// Whether an answer of `username` counts: people's do, and those of the ServiceAccounts in `listed`,
+/// which are written `<namespace>/<name>`.
+fn counts(username: &str, listed: &[String]) -> bool {
+    let Some(account) = username.strip_prefix(SERVICE_ACCOUNT_PREFIX) else {
+        return true;
+    };
+    account.split_once(':').is_some_and(|(namespace, name)| {
+        listed.iter().any(|listed| {
+            listed
+                .split_once('/')
+                .is_some_and(|listed| listed == (namespace, name))
+        })
+    })
 }
 
 /// Returns the name in `<rollback>/<code>:<username>`, if it quotes this rollback and code.
@@ -69,8 +127,7 @@ fn username<'a>(entry: &'a Entry, rollback: &str, code: &str) -> Option<&'a str>
         .strip_prefix('/')?
         .strip_prefix(code)?
         .strip_prefix(':')?;
-    let fits = !username.is_empty() && username.len() <= USERNAME_MAX;
-    (fits && !username.starts_with(SERVICE_ACCOUNT_PREFIX)).then_some(username)
+    (!username.is_empty() && username.len() <= USERNAME_MAX).then_some(username)
 }
 
 #[cfg(test)]
@@ -82,6 +139,7 @@ mod tests {
         let entry = Entry {
             kind: EntryKind::Approve,
             value: value.to_owned(),
+            reason: None,
         };
         assert_eq!(username(&entry, "checkout-1a2b3c4d", "k7x2"), expected);
     }
@@ -113,10 +171,20 @@ mod tests {
     }
 
     #[test]
-    fn a_robot_is_nobodys_consent() {
-        check(
-            "checkout-1a2b3c4d/k7x2:system:serviceaccount:argocd:controller",
-            None,
-        );
+    fn a_robot_is_nobodys_consent_unless_it_is_listed() {
+        let robot = "system:serviceaccount:argocd:controller";
+        let listed = |names: &[&str]| -> Vec<String> {
+            let names = names.iter();
+            names.map(|name| (*name).to_owned()).collect()
+        };
+        assert!(!counts(robot, &[]));
+        assert!(!counts(
+            robot,
+            &listed(&["argocd/other", "other/controller"])
+        ));
+        assert!(!counts(robot, &listed(&["argocd:controller", robot])));
+        assert!(!counts("system:serviceaccount:", &listed(&["/"])));
+        assert!(counts(robot, &listed(&["ci/bot", "argocd/controller"])));
+        assert!(counts("alice", &[]));
     }
 }

@@ -30,6 +30,8 @@ pub enum Effect {
     PauseRollout { from: Revision },
     /// Lifts a pause that carries our mark, and the mark.
     ResumeRollout,
+    /// Takes the mark of pinned config off: the template reads none of the copies that it names.
+    Unpin,
     /// Deletes the record of a revision that is too old to matter.
     Forget { revision: Revision },
     /// Takes the costly looks at what a rollback from `from` to `to` would meet.
@@ -68,6 +70,7 @@ impl Effect {
             | Self::RestoreOwnership { .. }
             | Self::PauseRollout { .. }
             | Self::ResumeRollout
+            | Self::Unpin
             | Self::Forget { .. }
             | Self::KeepConfig { .. }
             | Self::Decline { .. }

@@ -221,6 +221,8 @@ pub struct Timings {
 pub struct Approval {
     pub username: String,
     pub at: Timestamp,
+    /// Why this one was to be enough, whatever the terms ask.
+    pub break_glass: Option<String>,
 }
 
 /// An annotation by which a person answered, as found on a Rollback or a Deployment.
@@ -229,6 +231,8 @@ pub struct Entry {
     pub kind: EntryKind,
     /// The annotation's value: `<rollback>/<code>:<username>`.
     pub value: String,
+    /// Why, where the annotation wants it said.
+    pub reason: Option<String>,
 }
 
 /// What the annotation says.
@@ -236,6 +240,8 @@ pub struct Entry {
 pub enum EntryKind {
     Approve,
     Reject,
+    /// Approves, and is enough by itself: an emergency, with a reason.
+    BreakGlass,
 }
 
 /// A closed incident of this workload.

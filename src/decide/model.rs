@@ -6,9 +6,9 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::gitops::{PauseMark, Seen};
 use super::{
-    Attempt, Config, ConfigChange, Counted, Diagnosed, DrillTimes, Drilled, Effect, Enforcement,
-    Entry, Evidence, Facts, Followed, Held, Incident, Inspection, Mark, Reason, Request, State,
-    Suspension, TriggerReading,
+    Approval, Attempt, Config, ConfigChange, Counted, Diagnosed, DrillTimes, Drilled, Effect,
+    Enforcement, Entry, Evidence, Facts, Followed, Held, Incident, Inspection, Mark, Reason,
+    Request, State, Suspension, TriggerReading,
 };
 
 /// One version of a Deployment's pod template, named by the digest of its canonical JSON.
@@ -135,6 +135,8 @@ pub struct Workload {
     pub written_by: Option<String>,
     /// Flux or Argo CD deploys it, as far as its labels and annotations tell.
     pub reconciled: bool,
+    /// Our mark says that the pods read copies of config, and the template names none of them any more.
+    pub stale_pin: bool,
     /// Our mark of a pause of its reconciler.
     pub kept_from: Option<PauseMark>,
 }
@@ -273,6 +275,8 @@ pub enum Announcement {
     AskForApproval,
     /// The time for approval is over, and nobody has answered.
     Escalate,
+    /// One person approved for all who were to be asked.
+    BrokenGlass(Approval),
     /// A revision became [`Verdict::Good`].
     Good(Revision),
     /// Something is wrong with the current revision, and Astern does not act.

@@ -6,7 +6,8 @@ use jiff::Timestamp;
 use serde_json::Value;
 
 use super::config::secrets;
-use super::gitops::{self, rollouts, state::read_state};
+use super::gitops::rollouts::{self, claimants};
+use super::gitops::{self, state::read_state};
 use super::workload::Deployment;
 use super::{Error, Eyes};
 use crate::api::record::answers::suspension;
@@ -37,20 +38,39 @@ pub async fn inspect(
         source,
     };
     let at: Timestamp = eyes.cluster.now();
-    let (suspensions, pods, live, secrets) = futures::future::try_join4(
-        suspensions(eyes, &deployment.namespace),
-        pods(eyes, deployment),
-        live(eyes, deployment),
-        secrets(
-            eyes.cluster.as_ref(),
-            &deployment.namespace,
-            uses,
-            eyes.secrets,
-        ),
-    )
-    .await
-    .map_err(failed)?;
-    let (reconciler, other_controller) = deployers(eyes, deployment, live.as_ref()).await?;
+    let cluster = eyes.cluster.as_ref();
+    let namespace = &deployment.namespace;
+    // Side by side: a rollback waits for them.
+    let around = async {
+        let (suspensions, pods, secrets) = futures::future::try_join3(
+            suspensions(eyes, namespace),
+            pods(eyes, deployment),
+            secrets(cluster, namespace, uses, eyes.secrets),
+        )
+        .await
+        .map_err(failed)?;
+        Ok((suspensions, pods, secrets))
+    };
+    let deployers = async {
+        let live = live(eyes, deployment).await.map_err(failed)?;
+        let reconciler = match &live {
+            Some(live) => reconciler(eyes, live).await,
+            None => Ok(None),
+        };
+        Ok((
+            live,
+            reconciler.map_err(|source| unknown(deployment, source))?,
+        ))
+    };
+    let claimants = async {
+        let found = claimants(cluster, namespace).await;
+        found.map_err(|source| unknown(deployment, source))
+    };
+    let (around, (live, reconciler), claimants) =
+        futures::future::try_join3(around, deployers, claimants).await?;
+    let (suspensions, pods, secrets) = around;
+    let other_controller =
+        live.and_then(|live| rollouts::other_controller(&live).or_else(|| claimants.of(&live)));
     let may_pause_applications = reconciler
         .as_ref()
         .is_some_and(|reconciler| eyes.pause_applications.contains(&reconciler.namespace));
@@ -103,24 +123,6 @@ async fn live(eyes: &Eyes, deployment: &Deployment) -> Result<Option<Value>, por
     eyes.cluster.get(&object).await
 }
 
-async fn deployers(
-    eyes: &Eyes,
-    deployment: &Deployment,
-    live: Option<&Value>,
-) -> Result<(Option<Reconciler>, Option<String>), Error> {
-    let Some(live) = live else {
-        return Ok((None, None));
-    };
-    let claimed = async {
-        match rollouts::other_controller(live) {
-            Some(other) => Ok(Some(other)),
-            None => rollouts::claimed_by(eyes.cluster.as_ref(), live).await,
-        }
-    };
-    let found = futures::future::try_join(reconciler(eyes, live), claimed).await;
-    found.map_err(|source| unknown(deployment, source))
-}
-
 fn unknown(deployment: &Deployment, source: gitops::Error) -> Error {
     Error::FindReconciler {
         name: deployment.name.clone(),
@@ -138,21 +140,26 @@ async fn reconciler(eyes: &Eyes, live: &Value) -> Result<Option<Reconciler>, git
 
 /// Reads the kill switches of the namespace and of the cluster.
 async fn suspensions(eyes: &Eyes, namespace: &str) -> Result<Vec<Suspension>, port::Error> {
-    let mut found = Vec::new();
-    let own = eyes.namespace.as_str();
-    for (name, place) in [
-        (namespace, format!("the namespace {namespace}")),
-        (own, "the cluster".to_owned()),
-    ] {
-        let object = ObjectRef::new(kinds::NAMESPACES, "", name);
-        let namespace = match eyes.cluster.get(&object).await {
-            Ok(namespace) => namespace,
-            Err(port::Error::Forbidden { .. }) => None,
-            Err(error) => return Err(error),
-        };
-        found.extend(namespace.and_then(|namespace| suspension(&namespace, &place)));
+    let place = format!("the namespace {namespace}");
+    let (there, everywhere) = futures::future::try_join(
+        switch(eyes, namespace, &place),
+        switch(eyes, &eyes.namespace, "the cluster"),
+    )
+    .await?;
+    Ok(there.into_iter().chain(everywhere).collect())
+}
+
+async fn switch(
+    eyes: &Eyes,
+    namespace: &str,
+    place: &str,
+) -> Result<Option<Suspension>, port::Error> {
+    let object = ObjectRef::new(kinds::NAMESPACES, "", namespace);
+    match eyes.cluster.get(&object).await {
+        Ok(namespace) => Ok(namespace.and_then(|namespace| suspension(&namespace, place))),
+        Err(port::Error::Forbidden { .. }) => Ok(None),
+        Err(error) => Err(error),
     }
-    Ok(found)
 }
 
 async fn pods(eyes: &Eyes, deployment: &Deployment) -> Result<Vec<Value>, port::Error> {

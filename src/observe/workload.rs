@@ -68,6 +68,7 @@ struct Facts {
     suspension: Option<Suspension>,
     written_by: Option<String>,
     reconciled: bool,
+    stale_pin: bool,
     kept_from: Option<PauseMark>,
     template: decide::Facts,
 }
@@ -164,6 +165,7 @@ impl Deployment {
                 suspension: answers::suspension(object, "the Deployment"),
                 written_by: written_by(object),
                 reconciled: gitops::is_reconciled(object),
+                stale_pin: record::pinned_in_vain(object),
                 kept_from: pause::mark(object),
                 template: template::facts(object.pointer("/spec/template")?),
             },
@@ -220,6 +222,7 @@ impl Deployment {
             suspension,
             written_by,
             reconciled,
+            stale_pin,
             kept_from,
             template: _,
         } = self.facts.clone();
@@ -251,6 +254,7 @@ impl Deployment {
             suspension,
             written_by,
             reconciled,
+            stale_pin,
             kept_from,
             ..decide::Workload::default()
         }

@@ -18,6 +18,10 @@ use crate::{
 const LIMIT: Duration = Duration::from_secs(60);
 
 /// The policy that people try out: it is nowhere in the cluster. Every way of asking Prometheus is in it.
+///
+/// A release is judged by what was known of it until its probation ended. That one leaves Prometheus
+/// the time to find new pods, which it looks for every five seconds, and to ask them a few times, on
+/// a machine that does much else.
 const POLICY: &str = r#"
 apiVersion: astern.dev/v1alpha1
 kind: RollbackPolicy
@@ -25,7 +29,7 @@ metadata: {name: tried-out}
 spec:
   targetRefs: [{name: checkout}]
   mode: Automatic
-  probation: 4s
+  probation: 30s
   triggers:
   - name: server-errors
     errorRate: {preset: Auto, threshold: "5%", window: 10s, for: 4s, minimumRequests: 10}
@@ -79,7 +83,10 @@ fn a_release_that_nobody_watched_is_replayed_from_a_plain_prometheus() {
         let healthy = stage
             .until("every trigger has seen something", async || {
                 let seen = is_healthy(&report(&stage, &direct).await?);
-                last = seen.as_ref().err().map_or_else(String::new, ToString::to_string);
+                last = seen
+                    .as_ref()
+                    .err()
+                    .map_or_else(String::new, ToString::to_string);
                 Ok(seen.is_ok())
             })
             .await;

@@ -110,6 +110,9 @@ async fn a_bad_release_with_changed_config_goes_back_with_its_config() {
     check_restored(&cluster);
     let (_, _, status) = rollbacks(&cluster).remove(0);
     assert_eq!(status["config"]["copies"][0]["name"], "settings");
+    let message = status["conditions"][0]["message"].as_str();
+    let told = message.expect("a message");
+    assert!(told.contains("pinned copy settings-astern-"), "{told}");
     assert!(
         !status.to_string().contains("http://"),
         "no contents: {status}"
@@ -127,6 +130,8 @@ async fn a_bad_release_with_changed_config_goes_back_with_its_config() {
     until_good(&cluster, FIXED).await;
     assert!(cluster.object(&pinned).is_some());
     assert_eq!(states(&cluster), ["Recovered"]);
+    // It does not run on a copy any more.
+    assert_eq!(mark(&cluster, names::CONFIG_PINNED), None);
 }
 
 #[tokio::test(start_paused = true)]

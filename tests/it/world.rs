@@ -431,7 +431,11 @@ impl World {
         let value = format!("{}/{code}:{username}", incident.name(&self.workload));
         // One annotation of a kind: the next one overwrites it.
         self.entries.retain(|entry| entry.kind != kind);
-        self.entries.push(Entry { kind, value });
+        self.entries.push(Entry {
+            kind,
+            value,
+            reason: None,
+        });
         true
     }
 
@@ -528,6 +532,7 @@ impl World {
                     self.pause(false);
                 }
             }
+            Effect::Unpin => self.workload.stale_pin = false,
             Effect::Forget { revision } => {
                 self.stored.revisions.remove(revision);
             }

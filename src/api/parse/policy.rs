@@ -8,7 +8,8 @@ use super::{ParsedPolicy, Targets, duration, selector, trigger};
 use crate::api::schedule::{NotASchedule, Schedule};
 use crate::api::v1alpha1::bounds::{
     APPROVAL_TIMEOUT, BUDGET_COUNT, BUDGET_PER, DEADLINE, EXCLUDED, FOR, METRIC_SOURCE,
-    NAME_LENGTH, PROBATION, QUARANTINE, REQUIRED, SCHEDULE_LENGTH, TARGETS, TIME_ZONE_LENGTH,
+    NAME_LENGTH, PROBATION, QUARANTINE, REQUIRED, SCHEDULE_LENGTH, SERVICE_ACCOUNT_LENGTH,
+    SERVICE_ACCOUNTS, TARGETS, TIME_ZONE_LENGTH,
 };
 use crate::decide::gitops::OnRollback;
 use crate::decide::{
@@ -66,6 +67,7 @@ fn policy(spec: &Field<'_>, name: String, problems: &Problems) -> Policy {
             on_timeout: approval
                 .child("onTimeout")
                 .one_of(&silence, OnTimeout::Escalate, problems),
+            service_accounts: service_accounts(&approval.child("serviceAccounts"), problems),
         },
         pause_rollout: spec.child("pauseRollout").fact(problems),
         rollback: rollback(&spec.child("rollback"), problems),
@@ -222,15 +224,30 @@ fn target(field: &Field<'_>, problems: &Problems) -> Option<String> {
 }
 
 /// Names become parts of URL paths, so what is no name must not come that far.
+fn service_accounts(field: &Field<'_>, problems: &Problems) -> Vec<String> {
+    let listed = field.items(SERVICE_ACCOUNTS, problems);
+    listed
+        .iter()
+        .filter_map(|account| service_account(account, problems))
+        .collect()
+}
+
+fn service_account(field: &Field<'_>, problems: &Problems) -> Option<String> {
+    const GOOD: &str = "ci/release-bot";
+    let text = field.text(SERVICE_ACCOUNT_LENGTH, GOOD, problems)?;
+    let good = text.split_once('/').is_some_and(|(namespace, name)| {
+        is_object_name(namespace) && !namespace.contains('.') && is_object_name(name)
+    });
+    if !good {
+        let problem = format!("{} is no <namespace>/<name> of a ServiceAccount", cut(text));
+        field.wrong(problem, GOOD, problems);
+    }
+    good.then(|| text.to_owned())
+}
+
 fn object_name(field: &Field<'_>, problems: &Problems) -> Option<String> {
     let text = field.text(NAME_LENGTH, "checkout", problems)?;
-    let letter = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
-    let edges = text.bytes().next().zip(text.bytes().next_back());
-    let good = edges.is_some_and(|(first, last)| letter(first) && letter(last))
-        && text
-            .bytes()
-            .all(|byte| letter(byte) || byte == b'-' || byte == b'.');
-    if !good {
+    if !is_object_name(text) {
         field.wrong(
             format!("{} is no name of an object", cut(text)),
             "checkout",
@@ -239,4 +256,13 @@ fn object_name(field: &Field<'_>, problems: &Problems) -> Option<String> {
         return None;
     }
     Some(text.to_owned())
+}
+
+fn is_object_name(text: &str) -> bool {
+    let letter = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
+    let edges = text.bytes().next().zip(text.bytes().next_back());
+    edges.is_some_and(|(first, last)| letter(first) && letter(last))
+        && text
+            .bytes()
+            .all(|byte| letter(byte) || byte == b'-' || byte == b'.')
 }

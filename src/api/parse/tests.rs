@@ -72,7 +72,10 @@ fn what_is_given_is_taken() {
         "probation": "1h",
         "metricSource": "tenant-a",
         "afterProbation": "RequireApproval",
-        "approval": {"required": 2, "timeout": "45m", "onTimeout": "Release"},
+        "approval": {
+            "required": 2, "timeout": "45m", "onTimeout": "Release",
+            "serviceAccounts": ["ci/release-bot"],
+        },
         "pauseRollout": true,
         "rollback": {"deadline": "20m", "recovery": {"for": "90s"}},
     });
@@ -89,6 +92,7 @@ fn what_is_given_is_taken() {
     assert_eq!(policy.approval.required, 2);
     assert_eq!(policy.approval.timeout, SignedDuration::from_mins(45));
     assert_eq!(policy.approval.on_timeout, OnTimeout::Release);
+    assert_eq!(policy.approval.service_accounts, ["ci/release-bot"]);
     assert!(policy.pause_rollout);
     assert_eq!(policy.rollback.deadline, SignedDuration::from_mins(20));
     assert_eq!(policy.rollback.recovery, SignedDuration::from_secs(90));

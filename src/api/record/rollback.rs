@@ -107,11 +107,18 @@ pub fn entries(object: &Value) -> Vec<Entry> {
     [
         (names::APPROVE, EntryKind::Approve),
         (names::REJECT, EntryKind::Reject),
+        (names::BREAK_GLASS, EntryKind::BreakGlass),
     ]
     .into_iter()
     .filter_map(|(key, kind)| {
         let value = annotation(object, key)?.to_owned();
-        Some(Entry { kind, value })
+        let reason =
+            annotation(object, names::BREAK_GLASS_REASON).filter(|_| kind == EntryKind::BreakGlass);
+        Some(Entry {
+            kind,
+            value,
+            reason: reason.map(str::to_owned),
+        })
     })
     .collect()
 }
@@ -147,6 +154,7 @@ fn incident(status: &Value) -> Option<Incident> {
             on_timeout: [OnTimeout::Escalate, OnTimeout::RollBack, OnTimeout::Release]
                 .into_iter()
                 .find(|known| on_timeout_name(*known) == on_timeout)?,
+            service_accounts: texts(status, "/terms/serviceAccounts"),
         },
         rollback: RollbackTerms {
             deadline: span(status, "/terms/deadline")?,
@@ -189,6 +197,7 @@ fn approvals(status: &Value) -> Vec<Approval> {
             Some(Approval {
                 username: text(entry, "/username")?.to_owned(),
                 at: time(entry, "/time")?,
+                break_glass: text(entry, "/breakGlass").map(str::to_owned),
             })
         })
         .collect()
@@ -321,6 +330,8 @@ pub fn status(
             "approvals": incident.approval.required,
             "approvalTimeout": duration::format(incident.approval.timeout),
             "onTimeout": on_timeout_name(incident.approval.on_timeout),
+            "serviceAccounts": Some(&incident.approval.service_accounts)
+                .filter(|accounts| !accounts.is_empty()),
             "deadline": duration::format(incident.rollback.deadline),
             "recovery": duration::format(incident.rollback.recovery),
             "pauseRollout": incident.pause_rollout,
@@ -329,7 +340,13 @@ pub fn status(
         "approvals": incident
             .approvals
             .iter()
-            .map(|approval| json!({"username": approval.username, "time": approval.at}))
+            .map(|approval| {
+                json!({
+                    "username": approval.username,
+                    "time": approval.at,
+                    "breakGlass": approval.break_glass,
+                })
+            })
             .collect::<Vec<_>>(),
         "rejectedBy": incident.rejected_by,
         "escalated": incident.escalated.then_some(true),
@@ -370,9 +387,13 @@ fn revision(revision: &Revision, known: &Known) -> Value {
 
 /// The schema of the resource has no nulls.
 fn drop_nulls(value: &mut Value) {
-    if let Value::Object(entries) = value {
-        entries.retain(|_, entry| !entry.is_null());
-        entries.values_mut().for_each(drop_nulls);
+    match value {
+        Value::Object(entries) => {
+            entries.retain(|_, entry| !entry.is_null());
+            entries.values_mut().for_each(drop_nulls);
+        }
+        Value::Array(values) => values.iter_mut().for_each(drop_nulls),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => (),
     }
 }
 

@@ -1,6 +1,8 @@
 //! What was found out, as clauses of the messages about an incident. A message becomes an Event, whose
 //! note ends after 1,024 bytes, so each clause has its share of that.
 
+use std::collections::BTreeMap;
+
 use jiff::Timestamp;
 
 use crate::decide::diagnosis::line;
@@ -12,10 +14,28 @@ const TEXT_MAX: usize = 400;
 /// Of what was seen, and of what to try.
 const SAW_MAX: usize = 160;
 const ATTEMPT_MAX: usize = 180;
+/// Of a name. Longer ones are rare, and the record has them whole.
+const NAME_MAX: usize = 63;
 
 /// Returns `text` as short as a message wants it.
 pub(super) fn short(text: &str) -> String {
     line(text, TEXT_MAX)
+}
+
+/// Says that the pods read copies of ConfigMaps, after a semicolon; empty where they do not.
+pub(super) fn pinned(copies: &BTreeMap<String, String>) -> String {
+    let Some((first, copy)) = copies.first_key_value() else {
+        return String::new();
+    };
+    let more = match copies.len() - 1 {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
+    format!(
+        "; its pods read the pinned copy {} of configmap {}{more}, until the next deploy",
+        line(copy, NAME_MAX),
+        line(first, NAME_MAX)
+    )
 }
 
 /// Returns what a revision cost and what to try about it, each after a semicolon; empty where nothing
@@ -156,6 +176,25 @@ mod tests {
         );
         assert_eq!(with(vec![finding("astern")]), "");
         assert_eq!(with(Vec::new()), "");
+    }
+
+    #[test]
+    fn pinned_config_is_one_clause() {
+        let copies = |names: &[&str]| {
+            let copies = names.iter();
+            copies
+                .map(|name| ((*name).to_owned(), format!("{name}-astern-1")))
+                .collect()
+        };
+        assert_eq!(pinned(&copies(&[])), "");
+        assert_eq!(
+            pinned(&copies(&["web"])),
+            "; its pods read the pinned copy web-astern-1 of configmap web, until the next deploy"
+        );
+        assert_eq!(
+            pinned(&copies(&["web", "www"])),
+            "; its pods read the pinned copy web-astern-1 of configmap web and 1 more, until the next deploy"
+        );
     }
 
     #[test]

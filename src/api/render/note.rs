@@ -43,6 +43,16 @@ pub fn note(announcement: &Announcement, incident: Option<(&Incident, &Place<'_>
             action: "AskForApproval",
             note: told("still awaits approval"),
         },
+        Announcement::BrokenGlass(alone) => Note {
+            warning: true,
+            reason: "GlassBroken".to_owned(),
+            action: "Approve",
+            note: format!(
+                "{} approved alone, for everybody who was to be asked: {}",
+                alone.username,
+                alone.break_glass.as_deref().unwrap_or_default()
+            ),
+        },
         Announcement::Good(revision) => Note {
             warning: false,
             reason: "RevisionGood".to_owned(),

@@ -128,6 +128,12 @@ pub const THRESHOLD: Count = count(1, 10_000, 3);
 pub const BUDGET_COUNT: Count = count(1, 1_000, 3);
 /// Names of objects that `config.exclude` takes.
 pub const EXCLUDED: u32 = 64;
+/// `ServiceAccounts` that `approval.serviceAccounts` takes, their characters and their form: names of
+/// a namespace and of an object.
+pub const SERVICE_ACCOUNTS: u32 = 16;
+pub const SERVICE_ACCOUNT_LENGTH: u32 = 63 + 1 + 253;
+pub const SERVICE_ACCOUNT_PATTERN: &str =
+    "^[a-z0-9]([-a-z0-9]*[a-z0-9])?/[a-z0-9]([-a-z0-9.]*[a-z0-9])?$";
 /// Characters of a schedule: five fields, each with a list.
 pub const SCHEDULE_LENGTH: u32 = 256;
 /// Characters of the name of a time zone; the longest one has 32.

@@ -317,6 +317,14 @@ pub struct RecordedTerms {
     pub approval_timeout: Duration,
     /// What silence means.
     pub on_timeout: OnTimeout,
+    /// `ServiceAccounts` whose answers count.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(
+        length(max = bounds::SERVICE_ACCOUNTS),
+        inner(length(max = bounds::SERVICE_ACCOUNT_LENGTH))
+    )]
+    #[x_kube(merge_strategy = ListMerge::Set)]
+    pub service_accounts: Vec<String>,
     /// From the decision until recovery is verified.
     pub deadline: Duration,
     /// How long the triggers must pass again.
@@ -335,6 +343,10 @@ pub struct RecordedApproval {
     /// When Astern saw it.
     #[schemars(length(max = 64), extend("format" = "date-time"))]
     pub time: String,
+    /// Why this approval was enough by itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 1024))]
+    pub break_glass: Option<String>,
 }
 
 /// When what happened.

@@ -166,6 +166,18 @@ pub struct Approval {
     /// What silence means.
     #[serde(default)]
     pub on_timeout: OnTimeout,
+    /// `ServiceAccounts` whose answers count, such as `ci/release-bot`. Those of others never do,
+    /// whatever rights they have.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(
+        length(max = bounds::SERVICE_ACCOUNTS),
+        inner(
+            length(min = 3, max = bounds::SERVICE_ACCOUNT_LENGTH),
+            regex(pattern = bounds::SERVICE_ACCOUNT_PATTERN)
+        )
+    )]
+    #[x_kube(merge_strategy = ListMerge::Set)]
+    pub service_accounts: Vec<String>,
 }
 
 impl Default for Approval {
@@ -174,6 +186,7 @@ impl Default for Approval {
             required: default_required(),
             timeout: default_approval_timeout(),
             on_timeout: OnTimeout::default(),
+            service_accounts: Vec::new(),
         }
     }
 }

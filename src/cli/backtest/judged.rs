@@ -82,6 +82,7 @@ impl Judged {
                 Announcement::Incident(_)
                 | Announcement::AskForApproval
                 | Announcement::Escalate
+                | Announcement::BrokenGlass(_)
                 | Announcement::Fighting
                 | Announcement::ConfigChanged(_)
                 | Announcement::BackFromQuarantine(_)
@@ -93,6 +94,7 @@ impl Judged {
             | Effect::RestoreOwnership { .. }
             | Effect::PauseRollout { .. }
             | Effect::ResumeRollout
+            | Effect::Unpin
             | Effect::Forget { .. }
             | Effect::Inspect { .. }
             | Effect::Drill { .. }

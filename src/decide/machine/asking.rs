@@ -42,9 +42,12 @@ pub(super) fn when_awaiting_approval(case: &Case<'_>, incident: &Incident) -> De
         approvals,
         ..incident.clone()
     };
-    let approved = u32::try_from(incident.approvals.len()).unwrap_or(u32::MAX);
-    if approved >= incident.approval.required {
-        return advance(case, &decided(case, incident), State::RollingBack);
+    if approval::is_enough(incident, &incident.approvals) {
+        let decision = advance(case, &decided(case, incident), State::RollingBack);
+        return match approval::broken_glass(&incident.approvals) {
+            Some(alone) => decision.announcing(Announcement::BrokenGlass(alone.clone())),
+            None => decision,
+        };
     }
     match grown_automatic(case, incident) {
         Growth::None => (),

@@ -126,8 +126,10 @@ fn when_rolling_back(case: &Case<'_>, incident: &Incident) -> Decision {
         remember_restored(case, &mut memory, incident, restored);
     }
     let to = incident.target().clone();
+    // Told after the write: Events never delay it.
     case.remember(memory, reason, Some(left))
         .with(Effect::RollBack { from, to, pause })
+        .announcing(Announcement::Incident(State::RollingBack))
 }
 
 /// A target that reads copies is a revision of its own. It is recorded before it is written, and takes
@@ -247,8 +249,16 @@ pub(super) fn advance(case: &Case<'_>, incident: &Incident, state: State) -> Dec
             known.passed = source.passed;
         }
     }
-    case.remember(memory, Reason::Incident(state), Some(SignedDuration::ZERO))
-        .announcing(Announcement::Incident(state))
+    let decision = case.remember(memory, Reason::Incident(state), Some(SignedDuration::ZERO));
+    told(decision, state)
+}
+
+/// Tells that the incident has reached `state`. That a rollback begins is told when it is written.
+pub(super) fn told(decision: Decision, state: State) -> Decision {
+    if state == State::RollingBack {
+        return decision;
+    }
+    decision.announcing(Announcement::Incident(state))
 }
 
 /// What the record takes; a refusal by an admission webhook may be as long as it likes.

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use jiff::SignedDuration;
 
+use super::incident::told;
 use super::reconciled::{pause_may_end, remembered, wrote_unasked};
 use super::watching::{first_hold, keep};
 use super::{Case, FALLBACK};
@@ -230,7 +231,7 @@ pub(super) fn open(case: &Case<'_>, memory: RevisionMemory, incident: Incident) 
         decision.look_again = Some(FALLBACK);
     }
     decision.memory.incident = Some(incident);
-    decision.announcing(Announcement::Incident(state))
+    told(decision, state)
 }
 
 /// What became of earlier incidents of a revision.

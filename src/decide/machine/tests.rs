@@ -80,6 +80,7 @@ pub(in crate::decide) fn policy() -> Policy {
             required: 1,
             timeout: seconds(1800),
             on_timeout: OnTimeout::Escalate,
+            service_accounts: Vec::new(),
         },
         pause_rollout: true,
         rollback: RollbackTerms {
@@ -254,6 +255,7 @@ fn entry(kind: EntryKind, username: &str) -> Entry {
     Entry {
         kind,
         value: format!("{name}/k7x2m9:{username}"),
+        reason: None,
     }
 }
 
@@ -756,7 +758,8 @@ fn an_approval_by_a_person_starts_the_rollback() {
         incident.approvals,
         [Approval {
             username: "alice".to_owned(),
-            at: at(110)
+            at: at(110),
+            break_glass: None,
         }]
     );
     assert_eq!(incident.timings.decided, Some(at(110)));
@@ -788,6 +791,66 @@ fn a_quorum_counts_distinct_people_and_keeps_those_seen() {
     observed.entries = vec![entry(EntryKind::Approve, "bob")];
     let decision = decided(&observed, &asking(), 120);
     assert_eq!(decision.reason, Reason::Incident(State::RollingBack));
+}
+
+/// Awaiting the approval of two people, for a rollback that alice has asked for.
+fn asked_by_alice() -> Observed {
+    let mut observed = awaiting();
+    let ask = |incident: &mut Incident| {
+        incident.approval.required = 2;
+        incident.request = Some(Asked {
+            name: incident.name(&breached().workload),
+            requested_by: Some("alice".to_owned()),
+            reason: "the basket is empty".to_owned(),
+            drill: false,
+        });
+    };
+    observed.memory.incident.as_mut().map(ask);
+    observed
+}
+
+#[test]
+fn where_two_are_required_who_asked_may_not_approve() {
+    let mut observed = asked_by_alice();
+    observed.entries = vec![entry(EntryKind::Approve, "alice")];
+    observed.memory = decided(&observed, &asking(), 110).memory;
+    observed.entries = vec![entry(EntryKind::Approve, "bob")];
+    let decision = decided(&observed, &asking(), 111);
+    assert_eq!(decision.reason, Reason::Incident(State::AwaitingApproval));
+    observed.memory = decision.memory;
+    observed.entries = vec![entry(EntryKind::Approve, "carol")];
+    let decision = decided(&observed, &asking(), 112);
+    assert_eq!(decision.reason, Reason::Incident(State::RollingBack));
+}
+
+#[test]
+fn in_an_emergency_one_person_with_a_reason_is_enough() {
+    let broken = |username: &str, reason: Option<&str>| {
+        let mut observed = asked_by_alice();
+        observed.entries = vec![Entry {
+            reason: reason.map(str::to_owned),
+            ..entry(EntryKind::BreakGlass, username)
+        }];
+        decided(&observed, &asking(), 110)
+    };
+    for (username, reason) in [
+        ("alice", None),
+        ("alice", Some("  ")),
+        ("system:serviceaccount:ci:bot", Some("it is night")),
+    ] {
+        let decision = broken(username, reason);
+        assert_eq!(decision.reason, Reason::Incident(State::AwaitingApproval));
+    }
+    let decision = broken("alice", Some("nobody else is awake"));
+    assert_eq!(decision.reason, Reason::Incident(State::RollingBack));
+    let alone = Approval {
+        username: "alice".to_owned(),
+        at: at(110),
+        break_glass: Some("nobody else is awake".to_owned()),
+    };
+    let told = Effect::Announce(Announcement::BrokenGlass(alone.clone()));
+    assert!(decision.effects.contains(&told), "{:?}", decision.effects);
+    assert_eq!(decision.memory.incident.expect("open").approvals, [alone]);
 }
 
 #[test]

@@ -32,7 +32,12 @@ pub(super) fn when_watching(case: &Case<'_>) -> Decision {
     // Our pause belongs to an incident. Where none is open, it must not outlive it: nobody's fix
     // would roll out. A mark without a pause goes too, or it would claim a person's later pause.
     if workload.paused_by.is_some() {
-        return decision.with(Effect::ResumeRollout);
+        decision = decision.with(Effect::ResumeRollout);
+    }
+    // The deploy after a rollback brings the ordinary names of config back; the mark would go on to say
+    // that the app runs on copies.
+    if workload.stale_pin {
+        decision = decision.with(Effect::Unpin);
     }
     decision
 }

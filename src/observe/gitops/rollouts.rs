@@ -62,7 +62,7 @@ struct Claims {
     manager: Option<&'static str>,
 }
 
-const CLAIMS: [Claims; 3] = [
+static CLAIMS: [Claims; 3] = [
     Claims {
         family: ARGO,
         kind: kinds::ARGO_ROLLOUTS,
@@ -86,39 +86,58 @@ const CLAIMS: [Claims; 3] = [
     },
 ];
 
-/// Names the controller whose object claims `deployment`.
-///
-/// Three lists within one namespace, side by side. Where a list is refused, a controller that took the
-/// Deployment's pods away is taken for one that claims it; where its kind is not served, there is none.
+/// The objects of a namespace by which such controllers claim Deployments.
+pub struct Claimants([(&'static Claims, &'static str, Listed); 3]);
+
+/// Lists what may claim a Deployment in `namespace`. Where a kind is served in two versions, both are
+/// asked for at once: a rollback waits for the answer.
 ///
 /// # Errors
 ///
 /// When the API server gives no answer. The caller tries again later.
-pub async fn claimed_by(
-    cluster: &dyn Cluster,
-    deployment: &Value,
-) -> Result<Option<String>, Error> {
+pub async fn claimants(cluster: &dyn Cluster, namespace: &str) -> Result<Claimants, Error> {
     let [argo, flagger, kruise] = &CLAIMS;
-    let (argo, flagger, kruise) = futures::join!(
-        claim(cluster, argo, deployment),
-        claim(cluster, flagger, deployment),
-        claim(cluster, kruise, deployment),
-    );
-    Ok(argo?.or(flagger?).or(kruise?))
+    let (argo, flagger, kruise) = futures::future::try_join3(
+        listed(cluster, argo, namespace),
+        listed(cluster, flagger, namespace),
+        listed(cluster, kruise, namespace),
+    )
+    .await?;
+    Ok(Claimants([argo, flagger, kruise]))
 }
 
-async fn claim(
+async fn listed(
     cluster: &dyn Cluster,
-    claims: &Claims,
-    deployment: &Value,
-) -> Result<Option<String>, Error> {
-    let mut listed = list(cluster, claims.kind, deployment).await?;
-    let mut reference = claims.reference;
-    if let (Listed::NotServed, Some((kind, before))) = (&listed, claims.before) {
-        listed = list(cluster, kind, deployment).await?;
-        reference = before;
+    claims: &'static Claims,
+    namespace: &str,
+) -> Result<(&'static Claims, &'static str, Listed), Error> {
+    let now = list(cluster, claims.kind, namespace);
+    let Some((kind, reference)) = claims.before else {
+        return Ok((claims, claims.reference, now.await?));
+    };
+    let (now, before) = futures::future::try_join(now, list(cluster, kind, namespace)).await?;
+    Ok(match now {
+        Listed::NotServed => (claims, reference, before),
+        Listed::Objects(_) | Listed::Refused => (claims, claims.reference, now),
+    })
+}
+
+impl Claimants {
+    /// Names the controller whose object claims `deployment`.
+    ///
+    /// Where a list was refused, a controller that took the Deployment's pods away is taken for one
+    /// that claims it; where its kind is not served, there is none.
+    #[must_use]
+    pub fn of(&self, deployment: &Value) -> Option<String> {
+        let claims = self.0.iter();
+        claims
+            .filter_map(|(claims, reference, listed)| claim(claims, reference, listed, deployment))
+            .next()
     }
-    Ok(match listed {
+}
+
+fn claim(claims: &Claims, reference: &str, listed: &Listed, deployment: &Value) -> Option<String> {
+    match listed {
         Listed::Objects(objects) => objects
             .iter()
             .find(|object| is_claim(object, reference, deployment))
@@ -129,7 +148,7 @@ async fn claim(
             .manager
             .filter(|manager| scales(deployment, manager))
             .map(|_| claims.family.to_owned()),
-    })
+    }
 }
 
 enum Listed {
@@ -138,9 +157,9 @@ enum Listed {
     Refused,
 }
 
-async fn list(cluster: &dyn Cluster, kind: Kind, deployment: &Value) -> Result<Listed, Error> {
+async fn list(cluster: &dyn Cluster, kind: Kind, namespace: &str) -> Result<Listed, Error> {
     let selection = Selection {
-        namespace: text(deployment, "/metadata/namespace").map(str::to_owned),
+        namespace: Some(namespace.to_owned()),
         labels: String::new(),
     };
     match cluster.list(kind, &selection).await {

@@ -136,6 +136,34 @@ fn latencies(stage: &Stage<'_>) -> anyhow::Result<Vec<SignedDuration>> {
             .filter(|line| line.contains(&name) && line.contains("Inspect {"))
             .find_map(|line| line.split_whitespace().next()?.parse::<Timestamp>().ok());
         let decided = decided.with_context(|| format!("nothing in the log about {name}"))?;
+        if std::env::var_os("TRACE").is_some() && index % 10 == 5 {
+            println!("== shop-{index}");
+            for p in passages
+                .iter()
+                .filter(|p| p.at >= decided && p.at <= patch.at)
+            {
+                println!(
+                    "{:>5} ms {} ({})",
+                    p.at.duration_since(decided).as_millis(),
+                    p.path,
+                    p.body.len()
+                );
+            }
+            for line in log.lines().filter(|l| l.contains(&name)) {
+                let t: Option<Timestamp> =
+                    line.split_whitespace().next().and_then(|t| t.parse().ok());
+                if let Some(t) = t
+                    && t >= decided
+                    && t <= patch.at
+                {
+                    println!(
+                        "{:>5} ms LOG {}",
+                        t.duration_since(decided).as_millis(),
+                        line.chars().take(160).collect::<String>()
+                    );
+                }
+            }
+        }
         latencies.push(patch.at.duration_since(decided));
     }
     Ok(latencies)

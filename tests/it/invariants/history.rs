@@ -167,6 +167,7 @@ pub(super) fn policy() -> impl Strategy<Value = Policy> {
                 required,
                 timeout,
                 on_timeout,
+                service_accounts: Vec::new(),
             }
         });
     let rollback = (seconds(30..=240), seconds(0..=25))

@@ -104,6 +104,7 @@ impl Oracle {
             self.world.entries.push(Entry {
                 kind: EntryKind::Approve,
                 value: format!("{name}/guess:{who}"),
+                reason: None,
             });
         }
     }
@@ -202,6 +203,9 @@ impl Oracle {
                 }
                 Effect::LookAtReconciler | Effect::LiftPause { .. } => {
                     return Err(self.broken("nobody is kept away, so there is nobody to look at"));
+                }
+                Effect::Unpin => {
+                    return Err(self.broken("no config is pinned, so no mark of it is lifted"));
                 }
                 Effect::Announce(_)
                 | Effect::Inspect { .. }

@@ -265,6 +265,7 @@ fn spelled(effect: &Effect) -> String {
         Effect::RestoreOwnership { to } => format!("RestoreOwnership {}", to.0),
         Effect::PauseRollout { from } => format!("PauseRollout {}", from.0),
         Effect::ResumeRollout => "ResumeRollout".to_owned(),
+        Effect::Unpin => "Unpin".to_owned(),
         Effect::Forget { revision } => format!("Forget {}", revision.0),
         Effect::Diagnose { revision, .. } => format!("Diagnose {}", revision.0),
         Effect::FollowTraffic { to, .. } => format!("FollowTraffic {}", to.0),

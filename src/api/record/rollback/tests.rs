@@ -44,6 +44,7 @@ fn incident(state: State) -> Incident {
             required: 1,
             timeout: SignedDuration::from_mins(30),
             on_timeout: OnTimeout::Release,
+            service_accounts: vec!["ci/release-bot".to_owned()],
         },
         rollback: RollbackTerms {
             deadline: SignedDuration::from_mins(10),
@@ -52,10 +53,18 @@ fn incident(state: State) -> Incident {
         pause_rollout: true,
         paused: true,
         code: Some("k7x2m9".to_owned()),
-        approvals: vec![Approval {
-            username: "alice".to_owned(),
-            at: at(7),
-        }],
+        approvals: vec![
+            Approval {
+                username: "alice".to_owned(),
+                at: at(7),
+                break_glass: None,
+            },
+            Approval {
+                username: "bob".to_owned(),
+                at: at(8),
+                break_glass: Some("nobody else is awake".to_owned()),
+            },
+        ],
         rejected_by: Some("bob".to_owned()),
         escalated: true,
         reconciler: Some(Met {
@@ -146,8 +155,13 @@ fn answers_are_read_from_annotations() {
     let entry = Entry {
         kind: EntryKind::Approve,
         value: "checkout-1/k7x2m9:alice".to_owned(),
+        reason: None,
     };
     assert_eq!(entries(&object), [entry]);
+    let object = json!({"metadata": {"annotations": {
+        names::BREAK_GLASS: "checkout-1/k7x2m9:alice", names::BREAK_GLASS_REASON: "fire"}}});
+    assert_eq!(entries(&object)[0].kind, EntryKind::BreakGlass);
+    assert_eq!(entries(&object)[0].reason.as_deref(), Some("fire"));
     assert_eq!(entries(&Value::Null), []);
 }
 

@@ -7,6 +7,7 @@ use crate::decide::{Announcement, DrillOutcome};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Told {
     ApprovalOverdue,
+    GlassBroken,
     RevisionGood,
     RollbackFighting,
     ConfigChanged,
@@ -20,8 +21,9 @@ pub enum Told {
 }
 
 impl Told {
-    pub(super) const ALL: [Self; 11] = [
+    pub(super) const ALL: [Self; 12] = [
         Self::ApprovalOverdue,
+        Self::GlassBroken,
         Self::RevisionGood,
         Self::RollbackFighting,
         Self::ConfigChanged,
@@ -39,6 +41,7 @@ impl Told {
     pub const fn name(self) -> &'static str {
         match self {
             Self::ApprovalOverdue => "ApprovalOverdue",
+            Self::GlassBroken => "GlassBroken",
             Self::RevisionGood => "RevisionGood",
             Self::RollbackFighting => "RollbackFighting",
             Self::ConfigChanged => "ConfigChanged",
@@ -57,6 +60,10 @@ impl Told {
             Self::ApprovalOverdue => text(
                 "The time for approval is over, and nobody has answered.",
                 "Approve or reject.",
+            ),
+            Self::GlassBroken => text(
+                "In an emergency, one person approved for all who were to be asked, with a reason.",
+                "Ask that person, and see that the rollback was right.",
             ),
             Self::RevisionGood => text("A revision is known to work now.", NOTHING),
             Self::RollbackFighting => text(
@@ -105,6 +112,7 @@ pub const fn of_announcement(announcement: &Announcement) -> Option<Told> {
     match announcement {
         Announcement::Incident(_) | Announcement::AskForApproval | Announcement::Held(_) => None,
         Announcement::Escalate => Some(Told::ApprovalOverdue),
+        Announcement::BrokenGlass(_) => Some(Told::GlassBroken),
         Announcement::Good(_) => Some(Told::RevisionGood),
         Announcement::Fighting => Some(Told::RollbackFighting),
         Announcement::ConfigChanged(_) => Some(Told::ConfigChanged),

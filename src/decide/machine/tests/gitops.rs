@@ -182,6 +182,7 @@ fn what_nobody_agreed_to_is_not_written_when_things_changed_since() {
     incident.approvals.push(Approval {
         username: "alice".to_owned(),
         at: at(100),
+        break_glass: None,
     });
     assert!(!writes(&decided(&observed, &policy, 101)).is_empty());
 }

@@ -7,6 +7,11 @@ fn deployment() -> Value {
     json!({"metadata": {"namespace": "shop", "name": "checkout"}})
 }
 
+async fn claimed_by(cluster: &dyn Cluster, deployment: &Value) -> Result<Option<String>, Error> {
+    let claimants = claimants(cluster, "shop").await?;
+    Ok(claimants.of(deployment))
+}
+
 fn owned(version: &str, kind: &str) -> Value {
     json!([{"apiVersion": version, "kind": kind, "name": "release", "controller": true}])
 }

@@ -135,6 +135,7 @@ fn incident(patched: Timestamp) -> Incident {
             required: 1,
             timeout: seconds(60),
             on_timeout: crate::decide::OnTimeout::Escalate,
+            service_accounts: Vec::new(),
         },
         rollback: crate::decide::RollbackTerms {
             deadline: seconds(600),
