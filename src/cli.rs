@@ -42,7 +42,7 @@ enum Verb {
     History(Box<history::Arguments>),
     Rollback(Box<rollback::Arguments>),
     /// Approves a proposed rollback. Needs the verb `approve` on it.
-    Approve(Box<answer::Arguments>),
+    Approve(Box<answer::Approving>),
     /// Rejects a proposed rollback: the new revision goes on. Needs the verb `approve` on it.
     Reject(Box<answer::Arguments>),
     Mark(Box<mark::Arguments>),
@@ -101,7 +101,7 @@ async fn done(verb: &Verb) -> anyhow::Result<ExitCode> {
         Verb::Backtest(arguments) => backtest::run(arguments).await,
         Verb::History(arguments) => history::run(arguments).await,
         Verb::Rollback(arguments) => rollback::run(arguments).await,
-        Verb::Approve(arguments) => answer::run(arguments, Answer::Approve).await,
+        Verb::Approve(approving) => answer::approve(approving).await,
         Verb::Reject(arguments) => answer::run(arguments, Answer::Reject).await,
         Verb::Mark(arguments) => mark::run(arguments).await,
         Verb::Quarantine(arguments) => quarantine::run(arguments).await,

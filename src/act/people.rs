@@ -7,7 +7,8 @@ use serde_json::{Value, json};
 use crate::api::record::{annotation, annotation_pointer, text};
 use crate::port::{self, Cluster, ObjectRef, kinds};
 
-/// Sets the annotation `key` of `live`, or removes it, provided that it is still what was read.
+/// Sets annotations of `live`, or removes those without a value, provided that they are still what was
+/// read.
 ///
 /// # Errors
 ///
@@ -17,28 +18,32 @@ pub async fn annotate(
     cluster: &dyn Cluster,
     object: &ObjectRef,
     live: &Value,
-    (key, value): (&str, Option<&str>),
+    marks: &[(&str, Option<&str>)],
 ) -> Result<Value, port::Error> {
-    let operations = annotating(live, key, value);
+    let operations = annotating(live, marks);
     cluster.json_patch(object, operations).await
 }
 
-fn annotating(live: &Value, key: &str, value: Option<&str>) -> Value {
-    let path = annotation_pointer(key);
-    let before = annotation(live, key);
+fn annotating(live: &Value, marks: &[(&str, Option<&str>)]) -> Value {
     let mut operations = vec![
         json!({"op": "test", "path": "/metadata/uid", "value": live.pointer("/metadata/uid")}),
     ];
-    if live.pointer("/metadata/annotations").is_some() {
-        // Null equals absent.
-        operations.push(json!({"op": "test", "path": path, "value": before}));
-    } else if value.is_some() {
+    let has_map = live.pointer("/metadata/annotations").is_some();
+    if !has_map && marks.iter().any(|(_, value)| value.is_some()) {
         operations.push(json!({"op": "add", "path": "/metadata/annotations", "value": {}}));
     }
-    match value {
-        Some(value) => operations.push(json!({"op": "add", "path": path, "value": value})),
-        None if before.is_some() => operations.push(json!({"op": "remove", "path": path})),
-        None => (),
+    for (key, value) in marks {
+        let path = annotation_pointer(key);
+        let before = annotation(live, key);
+        if has_map {
+            // Null equals absent.
+            operations.push(json!({"op": "test", "path": path, "value": before}));
+        }
+        match value {
+            Some(value) => operations.push(json!({"op": "add", "path": path, "value": value})),
+            None if before.is_some() => operations.push(json!({"op": "remove", "path": path})),
+            None => (),
+        }
     }
     Value::Array(operations)
 }
@@ -127,7 +132,7 @@ mod tests {
         if let Some(annotations) = annotations {
             live["metadata"]["annotations"] = annotations;
         }
-        let operations = annotating(&live, KEY, value);
+        let operations = annotating(&live, &[(KEY, value)]);
         let operations = operations.as_array().expect("operations");
         assert_eq!(
             operations.first(),

@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::connection::Connection;
 use super::output;
-use super::session::{Change, DryRun, Patience, Session, titled};
+use super::session::{self, Change, DryRun, Patience, Session, titled};
 use crate::api::names;
 use crate::api::record::text;
 use crate::api::render::COMPLETE;
@@ -23,8 +23,27 @@ Examples:
   # Yes, go back
   kubectl astern approve checkout-3efda223-5eed0007-1
 
+  # In an emergency, alone; needs the verb break-glass
+  kubectl astern approve checkout-3efda223-5eed0007-1 --break-glass --reason 'nobody else answers'
+
   # No, the new revision goes on
   kubectl astern reject checkout-3efda223-5eed0007-1";
+
+/// The flags of an approval.
+#[derive(Clone, Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub struct Approving {
+    #[command(flatten)]
+    arguments: Arguments,
+
+    /// Approve for everybody who was to be asked. It is told loudly.
+    #[arg(long, requires = "reason")]
+    break_glass: bool,
+
+    /// Why, with --break-glass.
+    #[arg(long, requires = "break_glass", value_parser = session::reason)]
+    reason: Option<String>,
+}
 
 /// The flags of both answers.
 #[derive(Clone, Debug, clap::Args)]
@@ -48,6 +67,8 @@ pub struct Arguments {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Answer {
     Approve,
+    /// Yes, alone.
+    BreakGlass,
     Reject,
 }
 
@@ -55,6 +76,7 @@ impl Answer {
     const fn key(self) -> &'static str {
         match self {
             Self::Approve => names::APPROVE,
+            Self::BreakGlass => names::BREAK_GLASS,
             Self::Reject => names::REJECT,
         }
     }
@@ -62,6 +84,7 @@ impl Answer {
     const fn done(self) -> &'static str {
         match self {
             Self::Approve => "approved",
+            Self::BreakGlass => "approved alone",
             Self::Reject => "rejected",
         }
     }
@@ -73,15 +96,41 @@ impl Answer {
 ///
 /// When nothing awaits an answer, the API server refuses, or nobody takes it in.
 pub async fn run(arguments: &Arguments, answer: Answer) -> anyhow::Result<()> {
+    give(arguments, answer, &[]).await
+}
+
+/// Approves as [`run`] does, or alone.
+///
+/// # Errors
+///
+/// Those of [`run`].
+pub async fn approve(approving: &Approving) -> anyhow::Result<()> {
+    let reason = approving.reason.as_deref();
+    let reason = reason.filter(|_| approving.break_glass);
+    let answer = if reason.is_some() {
+        Answer::BreakGlass
+    } else {
+        Answer::Approve
+    };
+    let beside = [(names::BREAK_GLASS_REASON, reason)];
+    let beside = &beside[..usize::from(reason.is_some())];
+    give(&approving.arguments, answer, beside).await
+}
+
+/// Writes the annotation of `answer`, and those `beside` it.
+async fn give(
+    arguments: &Arguments,
+    answer: Answer,
+    beside: &[(&str, Option<&str>)],
+) -> anyhow::Result<()> {
     let session = Session::open(&arguments.connection, arguments.change.dry_run).await?;
     let object = session.object(kinds::ROLLBACKS, &name(&arguments.rollback)?);
     let live = with_code(&session, &object, &arguments.patience).await?;
     let code = text(&live, "/status/code").context("the proposal has no code")?;
     let username = session.username().await?;
     let value = format!("{}/{code}:{username}", object.name);
-    session
-        .annotate(&object, &live, (answer.key(), Some(&value)))
-        .await?;
+    let marks = [&[(answer.key(), Some(value.as_str()))], beside].concat();
+    session.annotate_all(&object, &live, &marks).await?;
     let suffix = session.dry_run.suffix();
     let now = if arguments.patience.wait && session.dry_run == DryRun::None {
         taken_in(&session, &object, (answer, &username), &arguments.patience).await?
@@ -184,7 +233,7 @@ fn outcome(rollback: &Value, answer: Answer, username: &str) -> Option<String> {
         .iter()
         .any(|approval| text(approval, "/username") == Some(username));
     let counted = match answer {
-        Answer::Approve => mine,
+        Answer::Approve | Answer::BreakGlass => mine,
         Answer::Reject => state == State::Rejected,
     };
     if state != State::AwaitingApproval {

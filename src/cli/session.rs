@@ -175,10 +175,24 @@ impl Session {
         live: &Value,
         mark: (&str, Option<&str>),
     ) -> anyhow::Result<()> {
+        self.annotate_all(object, live, &[mark]).await
+    }
+
+    /// Does the same to several annotations in one write.
+    ///
+    /// # Errors
+    ///
+    /// When the API server refuses, in its own words.
+    pub async fn annotate_all(
+        &self,
+        object: &ObjectRef,
+        live: &Value,
+        marks: &[(&str, Option<&str>)],
+    ) -> anyhow::Result<()> {
         if self.dry_run == DryRun::Client {
             return Ok(());
         }
-        let written = people::annotate(self.writer.as_ref(), object, live, mark).await;
+        let written = people::annotate(self.writer.as_ref(), object, live, marks).await;
         written
             .map(drop)
             .with_context(|| format!("cannot annotate {}", titled(object)))

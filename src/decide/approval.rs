@@ -102,7 +102,7 @@ fn valid<'a, 'b>(
         })
 }
 
-/// Whether an answer of `username` counts: people's do, and those of the ServiceAccounts in `listed`,
+/// Whether an answer of `username` counts: people's do, and those of the service accounts in `listed`,
 /// which are written `<namespace>/<name>`.
 fn counts(username: &str, listed: &[String]) -> bool {
     let Some(account) = username.strip_prefix(SERVICE_ACCOUNT_PREFIX) else {

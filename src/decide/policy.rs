@@ -363,7 +363,7 @@ pub struct ApprovalTerms {
     pub required: u32,
     pub timeout: SignedDuration,
     pub on_timeout: OnTimeout,
-    /// ServiceAccounts whose answers count, as `<namespace>/<name>`. Others are nobody's consent.
+    /// Service accounts whose answers count, as `<namespace>/<name>`. Others are nobody's consent.
     pub service_accounts: Vec<String>,
 }
 

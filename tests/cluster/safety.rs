@@ -2,6 +2,7 @@
 //!
 //! All but the figures are judged by restarts alone, which need no Prometheus and show within seconds.
 
+mod alone;
 mod breaker;
 mod figures;
 mod forged;

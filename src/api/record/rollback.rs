@@ -1,5 +1,6 @@
 //! An incident as a `Rollback`: the request in `spec`, everything found and done in `status`.
 
+mod approvals;
 mod found;
 mod gitops;
 mod request;
@@ -9,16 +10,17 @@ use std::collections::BTreeMap;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Map, Value, json};
 
-use super::{annotation, label_value, text, time};
+use super::{label_value, text, time};
 use crate::api::names;
 use crate::api::parse::duration;
 use crate::api::render::{self, Place};
 use crate::decide::{
-    Approval, ApprovalTerms, Attempt, Entry, EntryKind, Incident, Mode, OnTimeout, Request,
-    Revision, RollbackTerms, State, Timings, Workload,
+    ApprovalTerms, Attempt, Entry, Incident, Mode, OnTimeout, Request, Revision, RollbackTerms,
+    State, Timings, Workload,
 };
 use crate::port::kinds;
 
+pub use approvals::entries;
 pub use request::{claim, declined};
 
 /// A Rollback as it was read.
@@ -101,28 +103,6 @@ pub fn read(object: &Value) -> Option<RollbackRecord> {
     })
 }
 
-/// Returns the answers that people wrote on `object`, a Rollback or a Deployment.
-#[must_use]
-pub fn entries(object: &Value) -> Vec<Entry> {
-    [
-        (names::APPROVE, EntryKind::Approve),
-        (names::REJECT, EntryKind::Reject),
-        (names::BREAK_GLASS, EntryKind::BreakGlass),
-    ]
-    .into_iter()
-    .filter_map(|(key, kind)| {
-        let value = annotation(object, key)?.to_owned();
-        let reason =
-            annotation(object, names::BREAK_GLASS_REASON).filter(|_| kind == EntryKind::BreakGlass);
-        Some(Entry {
-            kind,
-            value,
-            reason: reason.map(str::to_owned),
-        })
-    })
-    .collect()
-}
-
 fn incident(status: &Value) -> Option<Incident> {
     let mode = text(status, "/mode")?;
     let on_timeout = text(status, "/terms/onTimeout")?;
@@ -163,7 +143,7 @@ fn incident(status: &Value) -> Option<Incident> {
         pause_rollout: flag(status, "/terms/pauseRollout"),
         paused: flag(status, "/paused"),
         code: text(status, "/code").map(str::to_owned),
-        approvals: approvals(status),
+        approvals: approvals::given(status),
         rejected_by: text(status, "/rejectedBy").map(str::to_owned),
         escalated: flag(status, "/escalated"),
         reconciler: gitops::met(status),
@@ -186,21 +166,6 @@ fn state(status: &Value) -> Option<State> {
         .find(|condition| text(condition, "/type") == Some(render::COMPLETE))?;
     let reason = text(complete, "/reason")?;
     State::ALL.into_iter().find(|state| state.name() == reason)
-}
-
-fn approvals(status: &Value) -> Vec<Approval> {
-    let entries = status.get("approvals").and_then(Value::as_array);
-    entries
-        .into_iter()
-        .flatten()
-        .filter_map(|entry| {
-            Some(Approval {
-                username: text(entry, "/username")?.to_owned(),
-                at: time(entry, "/time")?,
-                break_glass: text(entry, "/breakGlass").map(str::to_owned),
-            })
-        })
-        .collect()
 }
 
 fn repointed(status: &Value) -> BTreeMap<String, String> {
@@ -337,17 +302,7 @@ pub fn status(
             "pauseRollout": incident.pause_rollout,
         },
         "code": incident.code,
-        "approvals": incident
-            .approvals
-            .iter()
-            .map(|approval| {
-                json!({
-                    "username": approval.username,
-                    "time": approval.at,
-                    "breakGlass": approval.break_glass,
-                })
-            })
-            .collect::<Vec<_>>(),
+        "approvals": approvals::status(&incident.approvals),
         "rejectedBy": incident.rejected_by,
         "escalated": incident.escalated.then_some(true),
         "paused": incident.paused.then_some(true),

@@ -129,10 +129,8 @@ impl Claimants {
     /// that claims it; where its kind is not served, there is none.
     #[must_use]
     pub fn of(&self, deployment: &Value) -> Option<String> {
-        let claims = self.0.iter();
-        claims
-            .filter_map(|(claims, reference, listed)| claim(claims, reference, listed, deployment))
-            .next()
+        let mut claims = self.0.iter();
+        claims.find_map(|(claims, reference, listed)| claim(claims, reference, listed, deployment))
     }
 }
 

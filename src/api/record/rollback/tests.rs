@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::decide::gitops::{Met, Pause, Tool};
-use crate::decide::{Current, Finding, Found, Impact};
+use crate::decide::{Approval, Current, EntryKind, Finding, Found, Impact};
 
 fn at(second: i64) -> Timestamp {
     Timestamp::UNIX_EPOCH + SignedDuration::from_millis(1_000_000_250 + second * 1000)
@@ -23,6 +23,20 @@ fn workload() -> Workload {
         progress_deadline: SignedDuration::from_secs(600),
         ..Workload::default()
     }
+}
+
+fn approvals() -> Vec<Approval> {
+    let alice = Approval {
+        username: "alice".to_owned(),
+        at: at(7),
+        break_glass: None,
+    };
+    let bob = Approval {
+        username: "bob".to_owned(),
+        at: at(8),
+        break_glass: Some("nobody else is awake".to_owned()),
+    };
+    vec![alice, bob]
 }
 
 fn incident(state: State) -> Incident {
@@ -53,18 +67,7 @@ fn incident(state: State) -> Incident {
         pause_rollout: true,
         paused: true,
         code: Some("k7x2m9".to_owned()),
-        approvals: vec![
-            Approval {
-                username: "alice".to_owned(),
-                at: at(7),
-                break_glass: None,
-            },
-            Approval {
-                username: "bob".to_owned(),
-                at: at(8),
-                break_glass: Some("nobody else is awake".to_owned()),
-            },
-        ],
+        approvals: approvals(),
         rejected_by: Some("bob".to_owned()),
         escalated: true,
         reconciler: Some(Met {
