@@ -3,14 +3,14 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo test check bench bench-judging tools generate clean-cache requirements
+.PHONY: help demo test check bench bench-judging bench-rollback tools generate clean-cache requirements
 
 # Cached tools live here; the test bed and scripts/ use the same directory.
 CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/astern
 TESTBED := cargo run --quiet --package astern-testbed --bin testbed --
 
 help: ## Lists the targets.
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 demo: tools ## Shows two bad releases being rolled back. KEEP=1 keeps it running, SCENARIO=file, PLAIN=1.
 	cargo build --bin astern
@@ -37,6 +37,10 @@ bench-judging: tools ## Measures how well, how fast and at what cost it judges: 
 	cargo run --release --package astern-testbed --bin bench-cost -- --operator target/release/astern
 	cargo run --release --package astern-testbed --bin bench-detection -- --operator target/release/astern
 	cargo run --release --package astern-testbed --bin bench-summary
+
+bench-rollback: tools ## Measures how long it takes from the decision to the write, fifty times: about 3 minutes.
+	cargo build --workspace --bins
+	cargo test --test cluster -- --ignored --nocapture from_decision_to_patch
 
 tools: requirements ## Finds or builds what the test bed runs: about 22 minutes the first time, on 2 cores.
 	cargo build --package astern-testbed --bin testbed

@@ -95,13 +95,12 @@ fn from_decision_to_patch_it_takes_less_than_a_fifth_of_a_second() {
         for index in 0..ROLLBACKS {
             fleet.deploy(index..index + 1, CRASHING).await?;
             // One after the other, as releases come; a storm is the breaker's concern.
-            tokio::time::sleep(std::time::Duration::from_millis(500)).await;
+            stage
+                .until("it is back", async || {
+                    Ok(fleet.states().await?.get("Recovered") == Some(&(index + 1)))
+                })
+                .await?;
         }
-        stage
-            .until("all are back", async || {
-                Ok(fleet.states().await?.get("Recovered") == Some(&ROLLBACKS))
-            })
-            .await?;
         let mut latencies = latencies(&stage)?;
         latencies.sort();
         let at = |share: usize| latencies[(latencies.len() * share).div_ceil(100) - 1];
@@ -136,34 +135,6 @@ fn latencies(stage: &Stage<'_>) -> anyhow::Result<Vec<SignedDuration>> {
             .filter(|line| line.contains(&name) && line.contains("Inspect {"))
             .find_map(|line| line.split_whitespace().next()?.parse::<Timestamp>().ok());
         let decided = decided.with_context(|| format!("nothing in the log about {name}"))?;
-        if std::env::var_os("TRACE").is_some() && index % 10 == 5 {
-            println!("== shop-{index}");
-            for p in passages
-                .iter()
-                .filter(|p| p.at >= decided && p.at <= patch.at)
-            {
-                println!(
-                    "{:>5} ms {} ({})",
-                    p.at.duration_since(decided).as_millis(),
-                    p.path,
-                    p.body.len()
-                );
-            }
-            for line in log.lines().filter(|l| l.contains(&name)) {
-                let t: Option<Timestamp> =
-                    line.split_whitespace().next().and_then(|t| t.parse().ok());
-                if let Some(t) = t
-                    && t >= decided
-                    && t <= patch.at
-                {
-                    println!(
-                        "{:>5} ms LOG {}",
-                        t.duration_since(decided).as_millis(),
-                        line.chars().take(160).collect::<String>()
-                    );
-                }
-            }
-        }
         latencies.push(patch.at.duration_since(decided));
     }
     Ok(latencies)
