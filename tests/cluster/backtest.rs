@@ -78,11 +78,14 @@ fn a_release_that_nobody_watched_is_replayed_from_a_plain_prometheus() {
         until_counted(&stage, "", 200.0).await?;
         let prometheus = bed.prometheus().context("a bed with Prometheus")?.url();
         let direct = ["--prometheus", prometheus, "--as", USER];
-        // The first requests are counted before the first windows are full.
+        let alone = ["--prometheus", prometheus, "--no-cluster"];
+        // The first requests are counted before the first windows are full. Dated by scrapes, a release
+        // begins some seconds later, and must have been good for as long.
         let mut last = String::new();
         let healthy = stage
             .until("every trigger has seen something", async || {
                 let seen = is_healthy(&report(&stage, &direct).await?);
+                let seen = seen.and(is_good(&report(&stage, &alone).await?));
                 last = seen
                     .as_ref()
                     .err()
@@ -99,9 +102,7 @@ fn a_release_that_nobody_watched_is_replayed_from_a_plain_prometheus() {
         is_found(&report(&stage, &direct).await?)?;
 
         // Without a cluster the pods' names tell the releases; the images nobody knows.
-        let alone = ["--prometheus", prometheus, "--no-cluster"];
         let report = report(&stage, &alone).await?;
-        // Dated by scrapes, the first one is too young for every trigger to have seen it.
         let summary = &report["summary"];
         let acted = ["wouldRollBack", "wouldAsk"].map(|what| summary[what].as_u64());
         ensure!(acted.iter().flatten().sum::<u64>() == 1, "{report:#}");
@@ -130,6 +131,11 @@ fn view(stage: &Stage<'_>) -> String {
         "subjects": [{"apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": USER}],
     });
     binding.to_string()
+}
+
+fn is_good(report: &Value) -> anyhow::Result<()> {
+    ensure!(report["releases"][0]["verdict"] == "Good", "{report:#}");
+    Ok(())
 }
 
 /// A good release and nothing else: every trigger has seen something, and nobody would have acted.
